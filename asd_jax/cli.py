@@ -1,0 +1,30 @@
+"""What all commands share: flag parsing, and a mistake told in one sentence instead of a traceback."""
+
+import errno
+import sys
+from collections.abc import Callable
+
+from absl import app, flags
+
+from asd_jax.errors import UserError
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Parses the flags and runs `main`; a person's mistake ends in one sentence and exit code 2."""
+    app.run(lambda _: _tell(main), flags_parser=lambda argv: _tell(lambda: flags.FLAGS(argv)))
+
+
+def _tell(call):
+    try:
+        return call()
+    except (UserError, flags.Error) as error:
+        sentence = str(error)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sentence = f"No space left on the device while writing {error.filename or 'output'}: free some and run the command again."
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        sys.exit(130)
+    print(f"Error: {sentence}", file=sys.stderr)
+    sys.exit(2)

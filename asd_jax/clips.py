@@ -1,0 +1,35 @@
+"""What each recording is. Every file of `datasets/` turns a folder into a list of these."""
+
+import dataclasses
+
+Machine = tuple[str, str]
+"""(machine type, machine ID), such as ("fan", "00")."""
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Clip:
+    """One recording.
+
+    Attributes:
+        machine_type: "fan", "pump", ...
+        machine_id: which individual machine; "00", "01", ... in DCASE.
+        split: "train" or "test".
+        path: the audio file, as found (relative to where the command runs, or absolute).
+        label: 0 normal, 1 anomaly, None where nobody has said.
+        domain: "source" or "target" (DCASE 2021); "source" where a data set knows no domains.
+        part: "dev" or "eval", the challenge's development and evaluation parts.
+        group: recording group: machines recorded with the same microphones and room, e.g. "MIMII".
+    """
+
+    machine_type: str
+    machine_id: str
+    split: str
+    path: str
+    label: int | None = None
+    domain: str = "source"
+    part: str = "dev"
+    group: str = ""
+
+    @property
+    def machine(self) -> Machine:
+        return self.machine_type, self.machine_id
