@@ -1,0 +1,148 @@
+"""People's own machines: a CSV manifest, or a plain tree of folders. Any audio format that soundfile reads."""
+
+import csv
+import os
+import re
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from asd_jax.clips import Clip
+from asd_jax.errors import UserError
+
+DEFAULT_GROUP = "default"
+COLUMNS = ("path", "machine_type", "machine_id", "split", "label")
+
+_AUDIO = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"}
+_LABELS = {"": None, "0": 0, "normal": 0, "1": 1, "anomaly": 1}
+_LABEL_IN_NAME = re.compile(r"(normal|anomaly)(?![a-z])", re.IGNORECASE)
+_TREE = "machine_type/machine_id/train/ or machine_type/machine_id/test/"
+
+
+def list_clips(
+    raw_dir: str, *, machine_types: Sequence[str] | None = None, groups: Mapping[str, str] | None = None
+) -> list[Clip]:
+    """Lists the clips of a manifest or of a plain tree, from names alone.
+
+    Args:
+        raw_dir: a CSV manifest, a folder that holds `manifest.csv`, or the top of a tree
+            `machine_type/machine_id/{train,test}/...`. Paths in a manifest are relative to it. In a tree, a test clip's
+            label comes from a subfolder or a file name that begins with `normal` or `anomaly`.
+        machine_types: only these; all where None.
+        groups: machine type -> recording group; the types that it does not name share the group "default".
+
+    Returns:
+        The clips, sorted. Training clips are normal; a test clip that nobody has labelled has the label None.
+
+    Raises:
+        UserError: nothing found, a name or row that does not fit, an anomaly among training clips, two labels for one
+            clip, or a machine type that is not there.
+    """
+    raw = Path(raw_dir)
+    manifest = raw if raw.suffix.lower() == ".csv" else raw / "manifest.csv"
+    clips = _from_manifest(manifest, groups or {}) if manifest.is_file() else _from_tree(raw, groups or {})
+    if not clips:
+        raise UserError(
+            f"No recordings found in {raw}: expected a manifest.csv with the columns {','.join(COLUMNS)}, "
+            f"or audio files in {_TREE}{unzip_first(zip_files(raw))}."
+        )
+    types = choose_types({clip.machine_type for clip in clips}, machine_types, raw)
+    return sorted(clip for clip in clips if clip.machine_type in types)
+
+
+def choose_types(found: Collection[str], wanted: Sequence[str] | None, raw: Path) -> list[str]:
+    """The machine types to read, sorted: all found, or those wanted. Raises UserError where one is not there."""
+    missing = sorted(set(wanted or ()) - set(found))
+    if missing:
+        raise UserError(
+            f"No machine type {', '.join(missing)} in {raw}: it holds {', '.join(sorted(found)) or 'none'}; "
+            "name machine types that are there."
+        )
+    return sorted(wanted or found)
+
+
+def zip_files(*folders: Path) -> list[Path]:
+    """The zip archives that lie directly in the folders."""
+    return sorted(path for folder in folders for path in folder.glob("*.zip"))
+
+
+def unzip_first(zips: Sequence[Path]) -> str:
+    """The end of a sentence about an empty folder: names archives that nobody has unpacked, if there are any."""
+    if not zips:
+        return ""
+    names = ", ".join(path.name for path in zips[:3]) + (", ..." if len(zips) > 3 else "")
+    return f" ({names} lies there: unzip it first)" if len(zips) == 1 else f" ({names} lie there: unzip them first)"
+
+
+def _from_manifest(manifest: Path, groups: Mapping[str, str]) -> list[Clip]:
+    try:
+        lines = manifest.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"The manifest {manifest} is not UTF-8 text; save it again as CSV in UTF-8.") from error
+    reader = csv.DictReader(lines)
+    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+    if missing:
+        raise UserError(
+            f"The manifest {manifest} has no column {', '.join(missing)}: expected the first line {','.join(COLUMNS)}."
+        )
+    clips: dict[str, Clip] = {}
+    for row in reader:
+        where = f"{manifest}, line {reader.line_num}"
+        clip = _from_row(row, manifest, where, groups)
+        if clips.setdefault(clip.path, clip) != clip:
+            raise UserError(
+                f"{where}: {row['path']} is listed a second time with another label, split or machine; "
+                "keep one row for each recording."
+            )
+    return list(clips.values())
+
+
+def _from_row(row: dict[str, str | None], manifest: Path, where: str, groups: Mapping[str, str]) -> Clip:
+    name, machine_type, machine_id, split, label = ((row[column] or "").strip() for column in COLUMNS)
+    if not (name and machine_type and machine_id):
+        raise UserError(f"{where}: path, machine_type and machine_id must not be empty; fill them in.")
+    if split not in ("train", "test"):
+        raise UserError(f"{where}: the split is {split!r}; expected train or test.")
+    if label.lower() not in _LABELS:
+        raise UserError(f"{where}: the label is {label!r}; expected 0, 1, normal, anomaly or nothing.")
+    path = os.path.normpath(manifest.parent / name)
+    if not os.path.isfile(path):
+        raise UserError(f"{where}: there is no file {path}; paths are relative to the folder of the manifest.")
+    value = _train_is_normal(_LABELS[label.lower()], split, where)
+    return Clip(machine_type, machine_id, split, path, value, group=groups.get(machine_type, DEFAULT_GROUP))
+
+
+def _from_tree(raw: Path, groups: Mapping[str, str]) -> list[Clip]:
+    clips = []
+    for path in _audio_files(raw):
+        parts = path.relative_to(raw).parts
+        if len(parts) < 4 or parts[2] not in ("train", "test"):
+            raise UserError(f"{path} does not fit the layout: expected it in {_TREE} below {raw}; move it there.")
+        machine_type, machine_id, split, *names = parts
+        labels = {_LABELS[match[1].lower()] for match in map(_LABEL_IN_NAME.match, names) if match}
+        if len(labels) == 2:
+            raise UserError(f"{path} is called both normal and anomaly; rename the file or its folder.")
+        label = _train_is_normal(next(iter(labels), None), split, str(path))
+        group = groups.get(machine_type, DEFAULT_GROUP)
+        clips.append(Clip(machine_type, machine_id, split, str(path), label, group=group))
+    return clips
+
+
+def _audio_files(raw: Path) -> list[Path]:
+    found = []
+    for folder, subfolders, names in os.walk(raw, followlinks=True):
+        subfolders[:] = [name for name in subfolders if is_visible(name)]
+        found += [Path(folder, name) for name in names if is_visible(name) and Path(name).suffix.lower() in _AUDIO]
+    return found
+
+
+def is_visible(name: str) -> bool:
+    """False for what operating systems leave behind: `.DS_Store`, `._clip.wav`, `__MACOSX`."""
+    return not name.startswith((".", "__"))
+
+
+def _train_is_normal(label: int | None, split: str, where: str) -> int | None:
+    if split == "test":
+        return label
+    if label == 1:
+        raise UserError(f"{where}: an anomaly among the training clips, which must be normal; move it to test.")
+    return 0

@@ -1,0 +1,128 @@
+"""What is listed about a folder of recordings, and what counts as a problem."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from asd_jax.datasets import check, dcase2020
+
+RATE = 16000
+
+
+def write(path, seconds=10.0, rate=RATE, channels=1):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.zeros((int(seconds * rate), channels), np.int16), rate)
+
+
+@pytest.fixture
+def published(monkeypatch):
+    """A data set of one published machine type, small enough to write."""
+    counts = {"dev": {"fan": {"00": (2, 1, 1)}}, "eval": {"fan": {"01": (1, 1, 1)}}}
+    monkeypatch.setattr(dcase2020, "CLIP_COUNTS", counts)
+    monkeypatch.setattr(dcase2020, "GROUPS", {"fan": "MIMII"})
+
+
+def write_fan(raw):
+    for name in (
+        "dev_data/fan/train/normal_id_00_00000000.wav",
+        "dev_data/fan/train/normal_id_00_00000001.wav",
+        "dev_data/fan/test/normal_id_00_00000000.wav",
+        "dev_data/fan/test/anomaly_id_00_00000000.wav",
+        "eval_data/fan/train/normal_id_01_00000000.wav",
+        "eval_data/fan/test/id_01_00000000.wav",
+        "eval_data/fan/test/id_01_00000001.wav",
+    ):
+        write(raw / name)
+
+
+def run(raw, **kwargs):
+    return check.check(str(raw), "dcase2020", RATE, **kwargs)
+
+
+def test_a_complete_data_set_has_no_problems(tmp_path, published):
+    write_fan(tmp_path)
+    report = run(tmp_path)
+    assert report.all_problems == []
+    dev, evaluation = report.rows
+    assert (dev.train, dev.test_normal, dev.test_anomaly, dev.test_unlabelled, dev.seconds) == (2, 1, 1, 0, 40.0)
+    assert (evaluation.train, evaluation.test_unlabelled, evaluation.expected) == (1, 2, (1, 1, 1))
+    assert dev.formats == ("16000 Hz x 1",)
+    header, first, second, *rest = check.format_lines(report)
+    assert first.split()[:8] == ["fan", "00", "dev", "2", "1", "1", "0", "40"]
+    assert second.split()[:8] == ["fan", "01", "eval", "1", "0", "0", "2", "30"]
+    assert rest[-1] == "No problems."
+
+
+def test_missing_training_data_and_a_packed_zip_are_listed(tmp_path, published):
+    write_fan(tmp_path)
+    (tmp_path / "eval_data/fan/train/normal_id_01_00000000.wav").unlink()
+    (tmp_path / "dev_data/fan/train/normal_id_00_00000000.wav").unlink()
+    for name in ("eval_data_train_fan.zip", "dev_data_fan.zip", "other.zip"):
+        (tmp_path / name).touch()
+    report = run(tmp_path)
+    zipped, dev, evaluation = report.all_problems
+    assert zipped == f"{tmp_path}/eval_data_train_fan.zip is not unpacked: unzip it in {tmp_path}/eval_data."
+    assert "fan 00 (dev): 1 training clips where the data set holds 2: download and unzip dev_data_fan.zip" in dev
+    assert "fan 01 (eval): 0 training clips where the data set holds 1" in evaluation
+    assert "eval_data_train_fan.zip" in evaluation
+    assert "1/2" in check.format_lines(report)[1]
+
+
+def test_an_absent_machine_of_a_known_type_has_a_row(tmp_path, published):
+    write(tmp_path / "dev_data/fan/train/normal_id_00_00000000.wav")
+    report = run(tmp_path)
+    assert [(row.machine_id, row.part, row.train) for row in report.rows] == [("00", "dev", 1), ("01", "eval", 0)]
+    assert any("0 test clips where the data set holds 2" in problem for problem in report.rows[1].problems)
+
+
+def test_absent_types_are_listed_unless_types_are_named(tmp_path):
+    write(tmp_path / "dev_data/fan/train/normal_id_00_00000000.wav")
+    assert any("no clips of ToyCar, ToyConveyor, pump, slider, valve" in p for p in run(tmp_path).problems)
+    assert run(tmp_path, machine_types=["fan"]).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "expected"),
+    [
+        ({"rate": 8000}, "1 clips are of 8000 Hz, not 16000 Hz: "),
+        ({"channels": 2}, "1 clips have 2 channels, not 1: "),
+        ({"seconds": 9.5}, "1 clips are not 10.0 s long: "),
+        ({"seconds": 0}, "1 clips hold no samples: "),
+    ],
+)
+def test_a_clip_of_another_format_is_named(tmp_path, published, kwargs, expected):
+    write_fan(tmp_path)
+    odd = tmp_path / "dev_data/fan/test/normal_id_00_00000000.wav"
+    write(odd, **kwargs)
+    assert any(expected in problem and str(odd) in problem for problem in run(tmp_path).all_problems)
+
+
+def test_unreadable_headers_are_listed_and_long_lists_are_cut(tmp_path):
+    write(tmp_path / "dev_data/saw/train/normal_id_00_00000009.wav", seconds=1)
+    for i in range(5):
+        (tmp_path / f"dev_data/saw/train/normal_id_00_0000000{i}.wav").write_text("not audio")
+    (problem,) = run(tmp_path).all_problems
+    assert problem.startswith("saw 00 (dev): 5 clips have no readable audio header: ")
+    assert problem.count(".wav") == 3 and problem.endswith(" and others.")
+
+
+def test_a_type_nobody_published_may_have_any_count_and_length(tmp_path):
+    write(tmp_path / "dev_data/saw/train/normal_id_00_00000000.wav", seconds=3)
+    report = run(tmp_path)
+    assert report.all_problems == [] and report.rows[0].expected is None
+
+
+def test_a_folder_that_cannot_be_listed_is_a_problem_not_an_exception(tmp_path):
+    (tmp_path / "dev_data_fan.zip").touch()
+    report = run(tmp_path)
+    assert report.rows == () and "No recordings found" in report.problems[0]
+    assert "dev_data_fan.zip is not unpacked" in report.problems[1]
+    assert check.format_lines(report)[-1].startswith("- ")
+
+
+def test_own_recordings_may_have_any_format(tmp_path):
+    write(tmp_path / "fan/00/train/a.wav", seconds=1, rate=44100, channels=2)
+    write(tmp_path / "fan/00/train/b.wav", seconds=2, rate=8000)
+    report = check.check(str(tmp_path), "folder", RATE)
+    assert report.all_problems == []
+    assert report.rows[0].formats == ("44100 Hz x 2", "8000 Hz x 1") and report.rows[0].seconds == 3
