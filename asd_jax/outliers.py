@@ -32,7 +32,7 @@ def outlier_machines(outlier_set: str, target: Machine, groups: Mapping[Machine,
         UserError: an unknown set, a target that is not in the data, or a set that comes out empty.
     """
     if outlier_set not in OUTLIER_SETS:
-        raise UserError(f"There is no outlier set {outlier_set!r}: expected one of {', '.join(OUTLIER_SETS)}.")
+        raise UserError(f"config.outlier_set={outlier_set!r} was given: expected one of {', '.join(OUTLIER_SETS)}.")
     if target not in groups:
         raise UserError(_not_in_data(target, groups))
     group = groups[target]

@@ -9,7 +9,8 @@ from etils import epath
 
 from asd_jax import metrics
 from asd_jax.errors import UserError
-from asd_jax.score_files import ScoreSet, read_score_directory, write_atomically
+from asd_jax.files import write_atomically
+from asd_jax.score_files import ScoreSet, read_score_directory
 
 _COLUMNS = ("AUC", "pAUC", "precision", "recall", "F1 score")
 _OVER_ALL = "over all machine types, sections, and domains"

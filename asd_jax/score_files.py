@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from etils import epath
 
 from asd_jax.errors import UserError
+from asd_jax.files import write_atomically
 
 _LAYOUT_2021 = re.compile(
     r"anomaly_score_(?P<type>.+)_(?P<prefix>section_(?P<id>.+)_(?P<domain>source|target)_test)\.csv"
@@ -51,15 +52,6 @@ def write_scores(path: epath.PathLike, rows: Iterable[tuple[str, float]]) -> Non
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows((name, float(score)) for name, score in sorted(rows))
     write_atomically(path, text.getvalue())
-
-
-def write_atomically(path: epath.PathLike, text: str) -> None:
-    """Writes a text file that nobody ever sees half-written."""
-    path = epath.Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.tmp")
-    unfinished.write_text(text)
-    unfinished.replace(path)
 
 
 def read_score_directory(folder: epath.PathLike, labels_csv: epath.PathLike | None = None) -> list[ScoreSet]:

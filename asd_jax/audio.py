@@ -1,0 +1,54 @@
+"""One recording -> one waveform, or one sentence that says what is wrong with it."""
+
+import re
+
+import numpy as np
+import soundfile
+import soxr
+
+from asd_jax.errors import UserError
+
+_UNKNOWN_SIZE = 0xFFFFFFFF  # what a recorder writes that streams and never learns the length
+_SHORTER = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+
+
+def read_audio(path: str, sample_rate: int) -> np.ndarray:
+    """Reads a recording of any format, rate and channel count that libsndfile knows.
+
+    Args:
+        path: the audio file.
+        sample_rate: in Hz; other rates are resampled (soxr, high quality).
+
+    Returns:
+        The waveform, the mean over the channels: float32 [samples], full scale 1.
+
+    Raises:
+        UserError: the file is not audio, is truncated or damaged, has no samples, is silent (all samples are equal), or holds
+            values that are not finite.
+    """
+    promised = None
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate, promised = file.samplerate, file.frames
+            log = file.extra_info  # libsndfile corrects the header of a truncated WAV or AIFF and says so only here
+            wave = file.read(dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        reason = str(error).split(": ", 1)[-1].rstrip(".")
+        what = "is no audio" if promised is None else "is truncated or damaged"
+        raise UserError(f"{path} {what} ({reason}): replace it or leave it out.") from error
+    shorter = _SHORTER.search(log)
+    cut = shorter and int(shorter[2]) < int(shorter[1]) != _UNKNOWN_SIZE
+    if cut or len(wave) < promised:
+        found, size, unit = (shorter[2], shorter[1], "bytes") if cut else (len(wave), promised, "samples")
+        raise UserError(
+            f"{path} is truncated: its header promises {size} {unit} of sound, it holds {found}; "
+            "copy it again or leave it out."
+        )
+    if not len(wave):
+        raise UserError(f"{path} holds no samples: replace it or leave it out.")
+    wave = wave.mean(1) if wave.shape[1] > 1 else wave[:, 0]
+    if not np.isfinite(wave).all():
+        raise UserError(f"{path} holds samples that are NaN or infinite: replace it or leave it out.")
+    if wave.min() == wave.max():
+        raise UserError(f"{path} is silent (all samples are equal): replace it or leave it out.")
+    return wave if rate == sample_rate else soxr.resample(wave, rate, sample_rate)

@@ -1,0 +1,102 @@
+"""Checkpoints of single runs (Orbax), so that they can be taken up on another number of devices.
+
+A run's state is written beside a checksum of its bits: a file that decodes but is not what was written is found out.
+"""
+
+import logging
+import os
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+
+from asd_jax.errors import UserError
+
+KEPT = 2
+"""Checkpoints kept per run: the newest, and one to fall back to."""
+
+
+class RunCheckpoints:
+    """The checkpoints of one run, in WORKDIR/checkpoints/run_N. Saving goes on in the background."""
+
+    def __init__(self, workdir: str, run: int) -> None:
+        self.folder = os.path.join(os.path.abspath(workdir), "checkpoints", f"run_{run}")
+        options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=True)
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def steps(self) -> list[int]:
+        """Steps with a finished checkpoint, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def save(self, step: int, state: jax.Array) -> None:
+        """Starts saving a run's state (any pytree); returns as soon as the devices may go on."""
+        tree = {"state": state, "checksum": _checksum(state)}
+        self._manager.save(step, args=ocp.args.StandardSave(tree), force=True)
+
+    def restore(self, step: int, like: jax.Array) -> jax.Array:
+        """Reads the state of a step into the shapes, types and shardings of `like`.
+
+        Raises:
+            DamagedCheckpoint: the files do not hold what was written.
+        """
+        sharding = jax.tree.leaves(like)[0].sharding
+        tree = {"state": like, "checksum": jax.ShapeDtypeStruct((), jnp.uint32, sharding=sharding)}
+        try:
+            restored = self._manager.restore(step, args=ocp.args.StandardRestore(tree))
+        except Exception as error:  # Orbax and TensorStore raise many types, even bare Exceptions, for damaged files
+            raise DamagedCheckpoint(f"{self.folder}/{step} cannot be read") from error
+        if _checksum(restored["state"]) != restored["checksum"]:
+            raise DamagedCheckpoint(f"{self.folder}/{step} does not hold what was written")
+        return restored["state"]
+
+    def delete_after(self, step: int) -> None:
+        """Removes checkpoints later than a step: damaged ones, which the training writes again."""
+        for later in [s for s in self.steps() if s > step]:
+            self._manager.delete(later)
+
+    def wait(self) -> None:
+        """Returns when all is on disk."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits and frees the threads."""
+        self._manager.close()
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint whose files are not what was written."""
+
+
+def restore_newest(checkpoints: list[RunCheckpoints], like: list[jax.Array]) -> tuple[int, list[jax.Array]] | None:
+    """The states of several runs at the newest step that all of them have whole, or None where there is no step.
+
+    Says so where a checkpoint is damaged and the one before it is taken instead.
+
+    Raises:
+        UserError: there are checkpoints, but none of them can be read.
+    """
+    steps = sorted(set.intersection(*(set(c.steps()) for c in checkpoints)), reverse=True)
+    for step in steps:
+        try:
+            states = [c.restore(step, one) for c, one in zip(checkpoints, like, strict=True)]
+        except DamagedCheckpoint as damage:
+            logging.warning("The checkpoint %s: falling back to the one before.", damage)
+            continue
+        return step, states
+    if steps:
+        raise UserError(
+            f"None of the checkpoints in {checkpoints[0].folder} can be read: "
+            "restore them from a copy, or train again into another workdir."
+        )
+    return None
+
+
+@jax.jit
+def _checksum(tree: jax.Array) -> jax.Array:
+    """A number that changes with any single bit of the arrays, and with their order. Integers: exact on all devices."""
+    total = jnp.uint32(0)
+    for leaf in jax.tree.leaves(tree):
+        bits = jax.lax.bitcast_convert_type(leaf, jnp.uint32).reshape(-1)
+        odd = 2 * jnp.arange(bits.size, dtype=jnp.uint32) + 1  # an odd weight loses no bit modulo 2^32
+        total = total * jnp.uint32(31) + jnp.sum(bits * odd, dtype=jnp.uint32)
+    return total

@@ -1,0 +1,195 @@
+"""TFRecords -> batches of windows.
+
+The log-mels that a training needs are read once and held in host memory as stored (float16: 80 KB for 10 s; paper 1's
+largest outlier set, 23,000 clips, is 1.9 GB), so that every batch can be drawn exactly as the papers say. What a batch
+holds depends only on (seed, run, epoch, step): a resumed training goes on with the very batches it would have seen.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from asd_jax.clips import Machine
+from asd_jax.errors import UserError
+from asd_jax.records import Store
+
+# What a random stream is for, folded into its seed, so that no two streams are alike.
+_SUBSET, _NORMAL, _OUTLIER, _HELD_BACK = range(4)
+
+
+@dataclasses.dataclass(frozen=True)
+class LogMels:
+    """Log-mels of many clips, back to back.
+
+    Attributes:
+        frames: [all frames, mels], dtype as stored.
+        first: [clips], where each clip begins in `frames`.
+        length: [clips], its number of frames.
+        names: [clips], file names.
+    """
+
+    frames: np.ndarray
+    first: np.ndarray
+    length: np.ndarray
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def select(self, clips: Sequence[int]) -> "LogMels":
+        """The same memory, other clips."""
+        return LogMels(
+            self.frames, self.first[list(clips)], self.length[list(clips)], tuple(self.names[i] for i in clips)
+        )
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """The log-mels [frames, mels], clip by clip."""
+        for first, length in zip(self.first, self.length, strict=True):
+            yield self.frames[first : first + length]
+
+
+def load(store: Store, machines: Sequence[Machine], split: str, window: int) -> list[LogMels]:
+    """Reads the machines' clips of a split that are at least one window long; all machines share one memory.
+
+    Returns:
+        The clips of each machine, in the order given.
+
+    Raises:
+        UserError: a record is damaged, or a machine has no clip that is long enough.
+    """
+    buffer, lengths, names, last = bytearray(), [], [], []
+    for machine in machines:
+        before = len(names)
+        for example in store.examples(machine, split):
+            log_mel = example["log_mel"]
+            if len(log_mel) >= window:
+                buffer += log_mel.tobytes()
+                lengths.append(len(log_mel))
+                names.append(example["name"].decode())
+        if len(names) == before:
+            raise UserError(
+                f"No {split} clip of {'/'.join(machine)} is one window ({window} frames) long: longer recordings are needed."
+            )
+        last.append(len(names))
+    length = np.array(lengths, np.int64)
+    frames = np.frombuffer(buffer, log_mel.dtype).reshape(-1, log_mel.shape[1])
+    everything = LogMels(frames, length.cumsum() - length, length, tuple(names))
+    return [everything.select(range(begin, end)) for begin, end in zip([0, *last], last, strict=False)]
+
+
+def join(parts: Sequence[LogMels]) -> LogMels:
+    """Clips that share one memory, as one."""
+    return LogMels(
+        parts[0].frames,
+        np.concatenate([part.first for part in parts]),
+        np.concatenate([part.length for part in parts]),
+        sum((part.names for part in parts), ()),
+    )
+
+
+def hold_back(normal: LogMels, count: int, seed: int) -> tuple[LogMels, LogMels]:
+    """(clips to train on, `count` clips chosen by the seed that training must not see)."""
+    if count >= len(normal):
+        raise UserError(
+            f"config.held_back={count} leaves nothing to train on: the machine has {len(normal)} normal clips; hold back fewer."
+        )
+    order = tf.random.experimental.stateless_shuffle(tf.range(len(normal)), _seed(seed, _HELD_BACK)).numpy()
+    return normal.select(np.sort(order[count:])), normal.select(np.sort(order[:count]))
+
+
+def steps_per_epoch(num_normal: int, batch_size: int) -> int:
+    """Half of a batch is normal, and an epoch shows every normal clip."""
+    return -(-num_normal // (batch_size // 2))
+
+
+def proxy_outlier_batches(
+    normal: LogMels,
+    outliers: LogMels,
+    *,
+    seed: int,
+    runs: Sequence[int],
+    first_step: int,
+    num_steps: int,
+    batch_size: int,
+    window: int,
+    num_outliers: int | None = None,
+    rows: range | None = None,
+) -> Iterator[dict[str, np.ndarray]]:
+    """Paper 1's batches, from step `first_step` up to `num_steps`, for several independent runs at once.
+
+    In every epoch each normal clip is shown once, in random order, by one random window; the last batch is filled up
+    with normal clips of a further random order. To them come as many windows of outlier clips, each clip drawn uniformly
+    from the set (or from `num_outliers` clips of it, which are fixed within a run).
+
+    Args:
+        normal: the target machine's normal clips.
+        outliers: the pooled outlier set, in the same memory.
+        seed: of the experiment.
+        runs: the runs whose batches are stacked; each has its own random streams.
+        first_step: steps already done.
+        num_steps: steps of the whole training.
+        batch_size: rows of a batch, half of them normal.
+        window: frames of a window.
+        num_outliers: size of the outlier set; None takes all of it.
+        rows: which rows of each batch this host needs; all where None.
+
+    Yields:
+        "log_mel" [runs, rows, window, mels] as stored, "label" [runs, rows] float32: 0 normal (the first half), 1 outlier.
+    """
+    half = batch_size // 2
+    steps = steps_per_epoch(len(normal), batch_size)
+    rows = range(batch_size) if rows is None else rows
+    label = np.repeat(np.float32([0, 1]), half)[rows.start : rows.stop]
+    both = join([normal, outliers])  # so that one gather serves the whole batch
+    frames, first, starts = tf.constant(both.frames), tf.constant(both.first), tf.constant(both.length - window + 1)
+    subsets = [_subset(len(outliers), num_outliers, _seed(seed, _SUBSET, run)) + len(normal) for run in runs]
+
+    def clips_and_windows(epoch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Of a whole epoch: first frames of all windows [steps, runs, batch]."""
+        per_run = []
+        for run, subset in zip(runs, subsets, strict=True):
+            order_seed, drawn_seed = _seed(seed, _NORMAL, run, epoch), _seed(seed, _OUTLIER, run, epoch)
+            orders = [
+                tf.random.experimental.stateless_shuffle(tf.range(len(normal)), _seed_fold(order_seed, i))
+                for i in range(-(-steps * half // len(normal)))
+            ]
+            shown = tf.concat(orders, 0)[: steps * half]
+            drawn = tf.random.stateless_uniform([steps * half], _seed_fold(drawn_seed, 0), 0, len(subset), tf.int32)
+            clips = tf.stack([shown, tf.gather(subset, drawn)], 1)  # [steps * half, 2]
+            clips = tf.reshape(tf.transpose(tf.reshape(clips, [steps, half, 2]), [0, 2, 1]), [steps, batch_size])
+            position = tf.random.stateless_uniform([steps, batch_size], _seed_fold(drawn_seed, 1))
+            count = tf.gather(starts, clips)
+            start = tf.minimum(tf.cast(position * tf.cast(count, tf.float32), tf.int64), count - 1)
+            per_run.append(tf.gather(first, clips) + start)
+        return tf.stack(per_run, 1)
+
+    def windows(begin: tf.Tensor) -> dict[str, tf.Tensor]:
+        begin = begin[:, rows.start : rows.stop]
+        return {
+            "log_mel": tf.gather(frames, begin[..., None] + tf.range(window, dtype=tf.int64)),
+            "label": tf.constant(np.tile(label, (len(runs), 1))),
+        }
+
+    data = tf.data.Dataset.range(first_step // steps, -(-num_steps // steps))
+    data = data.map(clips_and_windows).unbatch().skip(first_step % steps)
+    data = data.take(num_steps - first_step).map(windows, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return data.prefetch(4).as_numpy_iterator()
+
+
+def _subset(available: int, wanted: int | None, seed: tf.Tensor) -> tf.Tensor:
+    if wanted is None or wanted >= available:
+        return tf.range(available)
+    return tf.random.experimental.stateless_shuffle(tf.range(available), seed)[:wanted]
+
+
+def _seed(seed: int, *folds: int | tf.Tensor) -> tf.Tensor:
+    key = tf.constant([seed & 0x7FFFFFFF, seed >> 31], tf.int32)
+    for fold in folds:
+        key = _seed_fold(key, fold)
+    return key
+
+
+def _seed_fold(key: tf.Tensor, fold: int | tf.Tensor) -> tf.Tensor:
+    return tf.random.fold_in(key, tf.cast(fold, tf.int32), alg="philox")

@@ -1,0 +1,137 @@
+"""What a folder of prepared data holds: the preset of its features, and its machines."""
+
+import dataclasses
+import difflib
+import importlib.metadata
+import json
+import os
+from collections.abc import Mapping
+
+from etils import epath
+
+from asd_jax.clips import Machine
+from asd_jax.errors import UserError
+from asd_jax.features import FeaturePreset, find_preset
+from asd_jax.files import write_atomically
+
+_PACKAGES = ("asd_jax", "jax", "librosa", "numpy", "soundfile", "soxr", "tensorflow-datasets")
+
+
+@dataclasses.dataclass(frozen=True)
+class MachineRecords:
+    """What is stored of one machine.
+
+    Attributes:
+        dataset: the layout that its clips were found in, such as "dcase2020".
+        group: recording group.
+        parts: of the challenge, among "dev" and "eval".
+        domains: among "source" and "target".
+        clips: split -> number of stored clips.
+        seconds: of all stored clips together.
+        left_out: one sentence for each clip that could not be used.
+        found: digest of the clips that were found in the raw folder.
+    """
+
+    dataset: str
+    machine_type: str
+    machine_id: str
+    group: str
+    parts: tuple[str, ...]
+    domains: tuple[str, ...]
+    clips: Mapping[str, int]
+    seconds: float
+    left_out: tuple[str, ...]
+    found: str
+
+    @property
+    def machine(self) -> Machine:
+        return self.machine_type, self.machine_id
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """The content of `data_dir/manifest.json`, which lists a machine once its records are complete.
+
+    Attributes:
+        data_dir: the folder.
+        preset: how the log-mels were computed.
+        dtype: "float16" or "float32".
+        machines: what is stored, by (machine type, machine ID).
+    """
+
+    data_dir: str
+    preset: FeaturePreset
+    dtype: str
+    machines: dict[Machine, MachineRecords]
+
+    def find(self, machine: Machine) -> MachineRecords:
+        """What is stored of one machine; a UserError says what is there instead."""
+        if machine in self.machines:
+            return self.machines[machine]
+        there = sorted({machine_type for machine_type, _ in self.machines})
+        what, asked = "machine type", machine[0]
+        if machine[0] in there:
+            what, asked = f"machine ID of {machine[0]}", machine[1]
+            there = sorted(machine_id for machine_type, machine_id in self.machines if machine_type == machine[0])
+        near = difflib.get_close_matches(asked, there, 1)
+        raise UserError(
+            f"{self.data_dir} holds no {what} {asked!r}: {', '.join(there)} are there; "
+            + (f"did you mean {near[0]!r}?" if near else "name one of these or prepare it.")
+        )
+
+
+def read_manifest(data_dir: str) -> Manifest | None:
+    """Reads the manifest; None where there is none or it lists no machine.
+
+    Raises:
+        UserError: it is something else.
+    """
+    path = _path(data_dir)
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text())
+        machines = [
+            MachineRecords(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
+            for entry in content["machines"]
+        ]
+        preset, dtype = FeaturePreset(**content["preset"]), content["dtype"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} is not a manifest of prepared data ({error}): delete {data_dir} and prepare again."
+        ) from error
+    return (
+        Manifest(os.fspath(data_dir), preset, dtype, {entry.machine: entry for entry in machines}) if machines else None
+    )
+
+
+def write_manifest(manifest: Manifest) -> None:
+    """Replaces the manifest, at once for every reader."""
+    content = {
+        "preset": dataclasses.asdict(manifest.preset),
+        "dtype": manifest.dtype,
+        "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
+        "machines": [dataclasses.asdict(manifest.machines[machine]) for machine in sorted(manifest.machines)],
+    }
+    write_atomically(_path(manifest.data_dir), json.dumps(content, indent=1))
+
+
+def check_preset(manifest: Manifest, preset_name: str) -> None:
+    """Refuses a preset that differs from the stored one."""
+    asked, stored = find_preset(preset_name), manifest.preset
+    if stored.name != asked.name:
+        raise UserError(
+            f"{manifest.data_dir} holds log-mels of preset {stored.name!r}, not {asked.name!r}: "
+            "name that preset or another data_dir."
+        )
+    for field in dataclasses.fields(asked):
+        now, then = getattr(asked, field.name), getattr(stored, field.name)
+        if now != then:
+            raise UserError(
+                f"{manifest.data_dir} was prepared with {field.name}={then}, and preset {asked.name!r} now has {now}: "
+                "prepare into another data_dir."
+            )
+
+
+def _path(data_dir: str) -> epath.Path:
+    return epath.Path(data_dir) / "manifest.json"

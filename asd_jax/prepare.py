@@ -1,0 +1,274 @@
+"""Clips -> log-mels -> records: on all cores, with bounded memory, going on where a killed run stopped."""
+
+import collections
+import dataclasses
+import hashlib
+import itertools
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import tqdm
+from etils import epath
+
+from asd_jax import records
+from asd_jax.audio import read_audio
+from asd_jax.clips import Clip, Machine
+from asd_jax.errors import UserError
+from asd_jax.features import FeaturePreset, find_preset, log_mels
+from asd_jax.files import write_atomically
+from asd_jax.manifest import (
+    MachineRecords,
+    Manifest,
+    check_preset,
+    read_manifest,
+    write_manifest,
+)
+
+_SHARD_CLIPS = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """What a run did.
+
+    Attributes:
+        manifest: all that is stored now.
+        machines: those asked for, except machines without a usable clip.
+        already_there: those among them that were complete before.
+        left_out: one sentence for each clip that could not be used, also of earlier runs.
+        computed: number of clips read in this run.
+    """
+
+    manifest: Manifest
+    machines: tuple[Machine, ...]
+    already_there: tuple[Machine, ...]
+    left_out: tuple[str, ...]
+    computed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shard:
+    """Some clips of one machine and split, one file."""
+
+    path: epath.Path
+    split: str
+    first: int
+    clips: Sequence[Clip]
+
+    @property
+    def summary(self) -> epath.Path:
+        """Written after the shard: number of clips, seconds, clips left out."""
+        return self.path.with_suffix(".json")
+
+    def is_complete(self) -> bool:
+        return self.summary.exists() and self.path.exists()  # a killed run may have moved the shard already
+
+
+@dataclasses.dataclass(frozen=True)
+class _Result:
+    """Of one clip: its log-mel [frames, mels], or the sentence that says why it is left out."""
+
+    log_mel: np.ndarray | None
+    seconds: float
+    left_out: str | None
+
+
+def prepare(
+    clips: Sequence[Clip],
+    data_dir: str,
+    dataset: str,
+    preset_name: str,
+    dtype: str = "float16",
+    workers: int | None = None,
+    say: Callable[[str], None] = print,
+) -> Prepared:
+    """Stores the log-mels of all clips; machines that are stored already, from the same clips, are kept.
+
+    Args:
+        clips: what to manifest.
+        data_dir: where to; holds one feature preset and any number of machines.
+        dataset: the layout that the clips were found in.
+        preset_name: a key of `PRESETS`.
+        dtype: "float16" (rounds by up to 0.04 dB) or "float32".
+        workers: threads that read audio and compute features; one for each core where None.
+        say: where sentences about the progress go.
+
+    Raises:
+        UserError: data_dir holds another preset, dtype, or a machine of another data set; no space left.
+    """
+    manifest = _open(data_dir, preset_name, dtype)
+    workers = workers or os.cpu_count()
+    by_machine: dict[Machine, list[Clip]] = {}
+    for clip in sorted(clips, key=lambda clip: (clip.machine, clip.split, os.path.basename(clip.path), clip.path)):
+        by_machine.setdefault(clip.machine, []).append(clip)
+    found = {machine: _as_found(dataset, mine) for machine, mine in by_machine.items()}
+    already_there = tuple(machine for machine in found if _is_there(manifest, found[machine], say))
+    todo = [machine for machine in found if machine not in already_there]
+    shards = {machine: _shards(manifest, found[machine], by_machine[machine]) for machine in todo}
+    missing = [shard for machine in todo for shard in shards[machine] if not shard.is_complete()]
+    total, computed = sum(len(by_machine[machine]) for machine in todo), sum(len(shard.clips) for shard in missing)
+    left_out = [sentence for machine in already_there for sentence in manifest.machines[machine].left_out]
+    with (
+        records.no_space_told(data_dir),
+        ThreadPoolExecutor(workers) as pool,
+        tqdm.tqdm(total=total, initial=total - computed, unit="clips", smoothing=0, disable=not total) as bar,
+    ):
+        results = _map_ahead(pool, 2 * workers, manifest, (clip for shard in missing for clip in shard.clips))
+        serialize = records.features(manifest.preset, dtype).serialize_example
+        for machine in todo:
+            for shard in shards[machine]:
+                if not shard.is_complete():
+                    _write(shard, itertools.islice(results, len(shard.clips)), serialize, bar)
+            left_out += _complete(manifest, found[machine], shards[machine])
+        write_manifest(manifest)
+    machines = tuple(machine for machine in found if machine in manifest.machines)
+    return Prepared(manifest, machines, already_there, tuple(left_out), computed)
+
+
+def _open(data_dir: str, preset_name: str, dtype: str) -> Manifest:
+    """What is stored already; where that is nothing, an empty manifest."""
+    preset, manifest = find_preset(preset_name), read_manifest(data_dir)
+    if manifest is None:
+        return Manifest(os.fspath(data_dir), preset, dtype, {})
+    check_preset(manifest, preset_name)
+    if manifest.dtype != dtype:
+        raise UserError(
+            f"{data_dir} holds log-mels as {manifest.dtype}, not {dtype}: name that dtype or another data_dir."
+        )
+    return manifest
+
+
+def _as_found(dataset: str, clips: Sequence[Clip]) -> MachineRecords:
+    """One machine as found; what its clips hold is not known yet."""
+    files = [(os.path.basename(clip.path), os.stat(clip.path)) for clip in clips]
+    facts = [
+        (clip.split, name, clip.label, clip.domain, clip.part, stat.st_size, int(stat.st_mtime))
+        for clip, (name, stat) in zip(clips, files, strict=True)
+    ]
+    return MachineRecords(
+        dataset=dataset,
+        machine_type=clips[0].machine_type,
+        machine_id=clips[0].machine_id,
+        group=clips[0].group,
+        parts=tuple(sorted({clip.part for clip in clips})),
+        domains=tuple(sorted({clip.domain for clip in clips})),
+        clips={},
+        seconds=0.0,
+        left_out=(),
+        found=hashlib.sha256(repr(facts).encode()).hexdigest()[:16],
+    )
+
+
+def _shards(manifest: Manifest, machine: MachineRecords, clips: Sequence[Clip]) -> list[_Shard]:
+    """Where the clips of a machine go. Shards of other clips or another preset never have the same folder."""
+    what = hashlib.sha256(repr((machine.found, manifest.preset, manifest.dtype)).encode()).hexdigest()[:16]
+    folder = records.partial_folder(manifest.data_dir, machine) / what
+    shards = []
+    for split in records.SPLITS:
+        mine = [clip for clip in clips if clip.split == split]
+        for first in range(0, len(mine), _SHARD_CLIPS):
+            path = folder / f"{split}-{first:08}.tfrecord"
+            shards.append(_Shard(path, split, first, tuple(mine[first : first + _SHARD_CLIPS])))
+    return shards
+
+
+def _is_there(manifest: Manifest, found: MachineRecords, say: Callable[[str], None]) -> bool:
+    """Whether the machine is stored from the clips that were found. A new recording group is taken over at once."""
+    stored, name = manifest.machines.get(found.machine), "/".join(found.machine)
+    if stored is None:
+        return False
+    if stored.dataset != found.dataset:
+        raise UserError(
+            f"{manifest.data_dir} holds {name} of the data set {stored.dataset!r}, now it would be of "
+            f"{found.dataset!r}: prepare into another data_dir."
+        )
+    if stored.found != found.found:
+        say(f"{name}: the raw folder holds other clips than are stored, preparing it again")
+        return False
+    if not records.record_folder(manifest.data_dir, stored).exists():
+        say(f"{name}: its records are gone, preparing it again")
+        return False
+    say(f"already there: {name}")
+    manifest.machines[found.machine] = dataclasses.replace(stored, group=found.group)
+    return True
+
+
+def _map_ahead(pool: ThreadPoolExecutor, ahead: int, manifest: Manifest, clips: Iterable[Clip]) -> Iterator[_Result]:
+    """The results in order, at most `ahead` clips in advance: memory does not grow with their number."""
+    pending = collections.deque()
+    for clip in clips:
+        pending.append(pool.submit(_compute, clip, manifest.preset, manifest.dtype))
+        if len(pending) > ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
+
+
+def _compute(clip: Clip, preset: FeaturePreset, dtype: str) -> _Result:
+    try:
+        wave = read_audio(clip.path, preset.sample_rate)
+        return _Result(log_mels(preset, wave, clip.path).astype(dtype), len(wave) / preset.sample_rate, None)
+    except UserError as error:
+        return _Result(None, 0.0, str(error))
+
+
+def _write(shard: _Shard, results: Iterable[_Result], serialize: Callable[[dict], bytes], bar: tqdm.tqdm) -> None:
+    """Writes one shard and then its summary."""
+    shard.summary.unlink(missing_ok=True)
+    stored, seconds, left_out = 0, 0.0, []
+    with records.shard_writer(shard.path) as writer:
+        for index, (clip, result) in enumerate(zip(shard.clips, results, strict=True), shard.first):
+            if result.left_out:
+                left_out.append(result.left_out)
+            else:
+                example = {
+                    "log_mel": result.log_mel,
+                    "label": records.UNLABELLED if clip.label is None else clip.label,
+                    "name": os.path.basename(clip.path),
+                    "part": clip.part,
+                    "domain": clip.domain,
+                    "index": index,
+                }
+                writer.write(serialize(example))
+                stored, seconds = stored + 1, seconds + result.seconds
+            bar.update()
+    summary = {"clips": stored, "seconds": seconds, "left_out": left_out}
+    write_atomically(shard.summary, json.dumps(summary))
+
+
+def _complete(manifest: Manifest, machine: MachineRecords, shards: Sequence[_Shard]) -> list[str]:
+    """Puts the finished shards of a machine where they are read, and lists them. Returns why clips are left out."""
+    summaries = [json.loads(shard.summary.read_text()) for shard in shards]
+    left_out = [sentence for summary in summaries for sentence in summary["left_out"]]
+    finished: dict[str, list] = {}
+    for shard, summary in zip(shards, summaries, strict=True):
+        if summary["clips"]:
+            finished.setdefault(shard.split, []).append((shard.path, summary["clips"]))
+    if manifest.machines.pop(machine.machine, None):
+        write_manifest(manifest)  # before its older records go
+    if finished:
+        records.store_machine(manifest, machine, finished)
+        manifest.machines[machine.machine] = dataclasses.replace(
+            machine,
+            clips={split: sum(count for _, count in files) for split, files in finished.items()},
+            seconds=sum(summary["seconds"] for summary in summaries),
+            left_out=tuple(left_out),
+        )
+        write_manifest(manifest)
+        records.partial_folder(manifest.data_dir, machine).rmtree()
+    return left_out
+
+
+def format_lines(prepared: Prepared) -> list[str]:
+    """A table with one line a machine type."""
+    lines = [f"{'machine type':<20}{'machines':>9}{'train':>8}{'test':>8}{'seconds':>11}"]
+    mine = [prepared.manifest.machines[machine] for machine in prepared.machines]
+    for machine_type, group in itertools.groupby(mine, key=lambda machine: machine.machine_type):
+        group = list(group)
+        train, test = (sum(machine.clips.get(split, 0) for machine in group) for split in records.SPLITS)
+        seconds = sum(machine.seconds for machine in group)
+        lines.append(f"{machine_type:<20}{len(group):>9}{train:>8}{test:>8}{seconds:>11.0f}")
+    return lines

@@ -1,0 +1,107 @@
+"""Recordings nobody labelled: their anomaly scores, and normal or anomalous by a threshold set on held-back normal clips."""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from asd_jax import metrics, scoring
+from asd_jax.audio import read_audio
+from asd_jax.errors import UserError
+from asd_jax.features import PRESETS, log_mels
+from asd_jax.files import write_atomically
+
+_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of the recordings.
+
+    Attributes:
+        files: those that were scored.
+        scores: [files], larger is more anomalous.
+        threshold: above it a recording is decided anomalous; None where the training held no clips back.
+        problems: one sentence for every recording that could not be scored.
+    """
+
+    files: Sequence[str]
+    scores: np.ndarray
+    threshold: float | None
+    problems: Sequence[str]
+
+
+def score_recordings(workdir: str, source: str, output: str, target_fpr: float) -> Outcome:
+    """Scores a file, or all audio files below a folder, with the runs of a workdir (mean score over its runs).
+
+    Writes `output`, a CSV with the columns file, score and, where there is a threshold, decision; WORKDIR/threshold.json
+    says which threshold and how it was found.
+    """
+    files = find_recordings(source)
+    trained = scoring.load_trained(workdir)
+    threshold = find_threshold(workdir, target_fpr)
+    preset = PRESETS[trained.config.features]
+    scored, problems = [], []
+
+    def read() -> Iterator[np.ndarray]:
+        for file in tqdm(files, unit="clip"):
+            try:
+                log_mel = log_mels(preset, read_audio(file, preset.sample_rate), file)
+                if len(log_mel) < trained.config.window:
+                    raise UserError(
+                        f"{file} is too short: it has {len(log_mel)} frames, one window takes {trained.config.window} "
+                        f"({(trained.config.window - 1) * preset.hop / preset.sample_rate:.2f} s)."
+                    )
+            except UserError as error:
+                problems.append(str(error))
+                continue
+            scored.append(file)
+            yield log_mel
+
+    scores = trained.score(read()).mean(0)
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["file", "score"] if threshold is None else ["file", "score", "decision"])
+    for file, score in zip(scored, scores.tolist(), strict=True):
+        decision = [] if threshold is None else ["anomalous" if score > threshold else "normal"]
+        rows.writerow([os.path.relpath(file, source) if os.path.isdir(source) else file, score, *decision])
+    write_atomically(output, text.getvalue())
+    return Outcome(scored, scores, threshold, problems)
+
+
+def find_recordings(source: str) -> list[str]:
+    """The audio file itself, or all below a folder, sorted."""
+    if os.path.isfile(source):
+        return [source]
+    if not os.path.isdir(source):
+        raise UserError(f"--input={source} does not exist: expected an audio file or a folder of them.")
+    found = [
+        os.path.join(folder, name)
+        for folder, _, names in os.walk(source)
+        for name in names
+        if name.lower().endswith(_SUFFIXES) and not name.startswith(".")
+    ]
+    if not found:
+        raise UserError(f"--input={source} holds no audio file: expected {', '.join(_SUFFIXES)}.")
+    return sorted(found)
+
+
+def find_threshold(workdir: str, target_fpr: float) -> float | None:
+    """The threshold that a share `target_fpr` of normal clips exceeds, and a file that says how it was found."""
+    scores = scoring.held_back_scores(workdir)
+    if not scores:
+        return None
+    threshold = metrics.gamma_threshold(list(scores.values()), 1 - target_fpr)
+    found = {
+        "threshold": threshold,
+        "target_fpr": target_fpr,
+        "law": f"{1 - target_fpr:g} quantile of a gamma law fitted by moments",
+        "scores_of_held_back_normal_clips": scores,
+    }
+    write_atomically(os.path.join(workdir, "threshold.json"), json.dumps(found, indent=2) + "\n")
+    return threshold

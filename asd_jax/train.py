@@ -1,0 +1,299 @@
+"""The training loop: runs side by side on the mesh, epoch by epoch, with metrics, checkpoints and resuming."""
+
+import collections
+import contextlib
+import dataclasses
+import functools
+import json
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+from clu import metric_writers
+from tqdm import tqdm
+
+from asd_jax import experiment, input_pipeline, parallel, records, scoring
+from asd_jax.checkpoints import RunCheckpoints, restore_newest
+from asd_jax.errors import UserError
+from asd_jax.files import write_atomically
+from asd_jax.outliers import outlier_machines
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingData:
+    """What a training may see, and the normal clips that it must not.
+
+    Attributes:
+        normal: the target machine's normal clips.
+        held_back: further ones, kept from training to set a decision threshold.
+        outliers: the pooled outlier set.
+    """
+
+    normal: input_pipeline.LogMels
+    held_back: input_pipeline.LogMels
+    outliers: input_pipeline.LogMels
+
+
+def load_data(config: ml_collections.ConfigDict) -> TrainingData:
+    """Reads the clips that the config names: the target's and those of its outlier set."""
+    store = records.open_store(config.data_dir, config.features)
+    target = (config.machine_type, config.machine_id)
+    pool = outlier_machines(config.outlier_set, target, store.groups())
+    normal, *outliers = input_pipeline.load(store, [target, *pool], "train", config.window)
+    normal, held_back = input_pipeline.hold_back(normal, config.held_back, config.seed)
+    return TrainingData(normal, held_back, input_pipeline.join(outliers))
+
+
+def train(config: ml_collections.ConfigDict, workdir: str) -> None:
+    """Trains all runs of the config, or goes on where an earlier call stopped.
+
+    Writes to the workdir: config.json, training.json, checkpoints/run_N, metrics.jsonl, tensorboard/run_N.
+
+    Raises:
+        UserError: the config, the data or the workdir do not fit, or a loss was not finite.
+        SystemExit: SIGTERM came; what was learned until then is saved.
+    """
+    experiment.check(config)
+    experiment.enable_compilation_cache(config)
+    method = experiment.make_method(config)
+    data = load_data(config)
+    mesh = parallel.make_mesh(config.num_runs, config.batch_size)
+    experiment.store_config(config, workdir)
+    training = _Training(config, workdir, method, data, mesh)
+    training.describe()
+    checkpoints = [RunCheckpoints(workdir, run) for run in range(config.num_runs)]
+    steps = {run: set(c.steps()) for run, c in enumerate(checkpoints)}
+    unfinished = {run: done for run, done in steps.items() if training.num_steps not in done}
+    for runs in group_runs(unfinished, mesh.shape[parallel.RUN]):
+        training.train_group(runs, [checkpoints[run] for run in runs])
+    for one in checkpoints:
+        one.close()
+    if len(data.held_back):
+        scoring.score_held_back(workdir, data.held_back)
+
+
+def group_runs(steps: dict[int, set[int]], width: int) -> list[list[int]]:
+    """Which runs train side by side, at most `width` at a time: those that can start from a checkpoint of the same step."""
+    groups: list[list[int]] = []
+    for run in sorted(steps, key=lambda run: (max(steps[run], default=0), run)):
+        for group in groups:
+            shared = set.intersection(*(steps[other] for other in group))
+            if len(group) < width and (shared & steps[run] or shared == steps[run]):
+                group.append(run)
+                break
+        else:
+            groups.append([run])
+    return groups
+
+
+class _Training:
+    """One config on one mesh; every group of runs goes through the same compiled step."""
+
+    def __init__(self, config, workdir: str, method, data: TrainingData, mesh: jax.sharding.Mesh) -> None:
+        self.config, self.workdir, self.data, self.mesh = config, workdir, data, mesh
+        self.epoch_steps = input_pipeline.steps_per_epoch(len(data.normal), config.batch_size)
+        self.num_steps = self.epoch_steps * config.num_epochs
+        optimizer, self.schedule = experiment.make_optimizer(config, self.epoch_steps)
+        self.init = parallel.init_states(mesh, method.init, optimizer, config.seed)
+        self.jitted_step = parallel.train_step(mesh, method.loss, optimizer)
+        self.take_run = parallel.take_run(mesh)
+        self.one_run = parallel.single_run(mesh, method.init, optimizer)
+
+    @functools.cached_property
+    def step(self) -> Callable:
+        """The compiled step, the same for all groups of runs."""
+        rows = (self.mesh.shape[parallel.RUN], self.config.batch_size)
+        n_mels = self.data.normal.frames.shape[1]
+        shapes = {
+            "log_mel": jax.ShapeDtypeStruct((*rows, self.config.window, n_mels), self.data.normal.frames.dtype),
+            "label": jax.ShapeDtypeStruct(rows, np.float32),
+        }
+        states = jax.eval_shape(self.init, jnp.arange(rows[0]))
+        began = time.perf_counter()
+        compiled = self.jitted_step.lower(
+            parallel.placed(states, parallel.state_sharding(self.mesh)),
+            parallel.placed(shapes, parallel.batch_sharding(self.mesh)),
+        ).compile()
+        print(f"Compiled the training step in {time.perf_counter() - began:.1f} s")
+        return compiled
+
+    def describe(self) -> None:
+        """Says what will be trained on what, and keeps it as training.json."""
+        size = sum(np.prod(x.shape, dtype=int) for x in jax.tree.leaves(self.one_run.params))
+        data = self.data
+        print(
+            f"{self.config.machine_type}/{self.config.machine_id}: {len(data.normal)} normal clips, {len(data.outliers)} in "
+            f"outlier set {self.config.outlier_set}, {len(data.held_back)} held back; {size:,} parameters; "
+            f"{self.epoch_steps} steps an epoch\n{parallel.describe(self.mesh)}"
+        )
+        summary = {
+            "parameters": int(size),
+            "steps_per_epoch": self.epoch_steps,
+            "num_steps": self.num_steps,
+            "normal_clips": len(data.normal),
+            "outlier_clips": len(data.outliers),
+            "held_back": list(data.held_back.names),
+        }
+        write_atomically(os.path.join(self.workdir, "training.json"), json.dumps(summary, indent=2) + "\n")
+
+    def train_group(self, runs: Sequence[int], checkpoints: Sequence[RunCheckpoints]) -> None:
+        """Trains some runs side by side, from their newest common checkpoint to the end."""
+        width = self.mesh.shape[parallel.RUN]
+        padded = [*runs, *[runs[-1]] * (width - len(runs))]  # the shape is compiled already: spare places repeat a run
+        step_fn = self.step
+        first, states = self._start(padded, checkpoints)
+        batches = self._batches(padded, first)
+        log = _EpochLog(self.workdir, runs, first, self.epoch_steps, self.config.batch_size, self.schedule)
+        pending = None
+        with (
+            _Sigterm() as sigterm,
+            tqdm(total=self.num_steps, initial=first, unit="step", desc=f"run {_span(runs)}") as bar,
+            contextlib.ExitStack() as finish,
+        ):
+            finish.callback(log.close)
+            for checkpoint in checkpoints:
+                finish.callback(checkpoint.wait)  # a save that is under way is finished, whatever happens
+            for step in range(first, self.num_steps):
+                wait = time.perf_counter()
+                batch = next(batches)
+                wait = time.perf_counter() - wait
+                states, metrics = step_fn(states, batch)
+                if pending:  # read back one step late, while the devices work on this one
+                    bar.set_postfix(loss=f"{log.add(*pending):.4f}", refresh=False)
+                pending = (step, metrics, wait)
+                bar.update()
+                done = step + 1
+                due = done % (self.epoch_steps * self.config.checkpoint_epochs) == 0 or done == self.num_steps
+                if due or sigterm.came:
+                    log.add(*pending)  # a state is only kept once its loss is known to be finite
+                    pending = None
+                    for position, checkpoint in enumerate(checkpoints):
+                        checkpoint.save(done, self.take_run(states, position))
+                if sigterm.came:
+                    break
+        if sigterm.came:
+            print(f"Stopped by SIGTERM after step {done}, which is saved: run the same command to go on.")
+            raise SystemExit(128 + signal.SIGTERM)
+
+    def _start(self, runs: Sequence[int], checkpoints: Sequence[RunCheckpoints]) -> tuple[int, parallel.State]:
+        found = restore_newest(checkpoints, [self.one_run] * len(checkpoints))
+        if found is None:
+            return 0, self.init(jnp.array(runs))
+        step, states = found
+        for checkpoint in checkpoints:
+            checkpoint.delete_after(step)
+        logging.info("Run %s goes on after step %d.", _span(runs), step)
+        return step, parallel.stack_runs(self.mesh, states + states[-1:] * (len(runs) - len(states)))
+
+    def _batches(self, runs: Sequence[int], first_step: int) -> Iterator[parallel.Batch]:
+        """Batches on the devices, the next one always under way."""
+        local_runs, local_rows = parallel.local_rows(self.mesh, len(runs), self.config.batch_size)
+        batches = input_pipeline.proxy_outlier_batches(
+            self.data.normal,
+            self.data.outliers,
+            seed=self.config.seed,
+            runs=[runs[i] for i in local_runs],
+            first_step=first_step,
+            num_steps=self.num_steps,
+            batch_size=self.config.batch_size,
+            window=self.config.window,
+            num_outliers=self.config.num_outliers,
+            rows=local_rows,
+        )
+        ahead: collections.deque = collections.deque()
+        for batch in batches:
+            ahead.append(parallel.put_batch(self.mesh, batch))
+            if len(ahead) == 2:
+                yield ahead.popleft()
+        yield from ahead
+
+
+class _EpochLog:
+    """Means over an epoch, to metrics.jsonl and TensorBoard."""
+
+    def __init__(
+        self, workdir: str, runs: Sequence[int], first: int, epoch_steps: int, batch_size: int, schedule
+    ) -> None:
+        self.runs, self.epoch_steps, self.schedule = runs, epoch_steps, schedule
+        self.windows = batch_size * len(runs)
+        self.path = os.path.join(workdir, "metrics.jsonl")
+        self._forget_after(first)
+        self.writers = [
+            metric_writers.SummaryWriter(os.path.join(workdir, "tensorboard", f"run_{run}")) for run in runs
+        ]
+        self._begin()
+
+    def _begin(self) -> None:
+        self.steps: list[dict[str, np.ndarray]] = []
+        self.wait, self.since = 0.0, time.perf_counter()
+
+    def add(self, step: int, metrics: dict[str, jax.Array], wait: float) -> float:
+        """Takes the metrics [runs] of a step; returns the mean loss.
+
+        Raises:
+            UserError: a loss or an update is not finite.
+        """
+        values = {name: np.asarray(value)[: len(self.runs)] for name, value in metrics.items()}
+        for run, loss, update in zip(self.runs, values["loss"], values["update_norm"], strict=True):
+            if not np.isfinite([loss, update]).all():
+                raise UserError(
+                    f"Step {step + 1} of run {run}: the loss is {loss} and the update's norm {update}; training stopped and "
+                    "the last checkpoint is kept: lower config.learning_rate, or look at the data."
+                )
+        self.steps.append(values)
+        self.wait += wait
+        if (step + 1) % self.epoch_steps == 0:
+            self._write(step + 1)
+        return float(values["loss"].mean())
+
+    def _write(self, done: int) -> None:
+        seconds = time.perf_counter() - self.since
+        speed = {
+            "learning_rate": float(self.schedule(done - 1)),
+            "windows_per_second": self.windows * len(self.steps) / seconds,
+            "input_wait_fraction": self.wait / seconds,
+        }
+        with open(self.path, "a") as file:
+            for position, (run, writer) in enumerate(zip(self.runs, self.writers, strict=True)):
+                means = {name: float(np.mean([s[name][position] for s in self.steps])) for name in self.steps[0]}
+                writer.write_scalars(done, means | speed)
+                file.write(
+                    json.dumps({"run": run, "epoch": done // self.epoch_steps, "step": done} | means | speed) + "\n"
+                )
+        self._begin()
+
+    def _forget_after(self, step: int) -> None:
+        """Lines of epochs that an earlier call wrote after its last checkpoint: they are trained again."""
+        if not os.path.exists(self.path):
+            return
+        with open(self.path) as file:
+            lines = [line for line in file if line.endswith("\n")]
+        kept = [line for line in lines if (entry := json.loads(line))["run"] not in self.runs or entry["step"] <= step]
+        write_atomically(self.path, "".join(kept))
+
+    def close(self) -> None:
+        """All is on disk after this."""
+        for writer in self.writers:
+            writer.close()
+
+
+class _Sigterm:
+    """Notes that SIGTERM came, for the loop to stop at a step's end."""
+
+    def __enter__(self) -> "_Sigterm":
+        self.came = False
+        self.before = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "came", True))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self.before)
+
+
+def _span(runs: Sequence[int]) -> str:
+    return str(runs[0]) if len(set(runs)) == 1 else f"{min(runs)}-{max(runs)}"

@@ -1,0 +1,90 @@
+"""Log-mels against librosa."""
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+import librosa
+import numpy as np
+import pytest
+
+from asd_jax.errors import UserError
+from asd_jax.features import PRESETS, log_mels
+
+PAPER1 = PRESETS["paper1"]
+
+
+def by_librosa(wave):
+    power = librosa.feature.melspectrogram(
+        y=wave / wave.std(), sr=16000, n_fft=1024, hop_length=512, n_mels=128, power=2.0, pad_mode="reflect"
+    )
+    return librosa.power_to_db(power, ref=1.0, amin=1e-10, top_db=80.0).T
+
+
+def noise(samples, seed=0):
+    return np.random.default_rng(seed).normal(size=samples)
+
+
+TIME = np.arange(160000) / 16000
+SOUNDS = {
+    "noise": 0.1 * noise(160000),
+    "very quiet": 1e-4 * noise(160000),
+    "constant added": 0.5 + 1e-3 * noise(160000),
+    "tone in little noise": np.sin(2 * np.pi * 440 * TIME) + 1e-4 * noise(160000),
+    "pure tone": np.sin(2 * np.pi * 1000.3 * TIME),
+    "low tone, near-silent bands": np.sin(2 * np.pi * 60 * TIME) + 3e-5 * noise(160000),
+    "sweep over all bands": np.sin(2 * np.pi * (100 * TIME + 390 * TIME**2)),
+    "two tones, the louder one low": np.sin(2 * np.pi * 90 * TIME) + 2e-4 * np.sin(2 * np.pi * 6000 * TIME),
+    "half loud, half quiet": np.concatenate([noise(80000), 1e-4 * noise(80000)]),
+    "one click": np.where(np.arange(160000) == 80000, 1.0, 0.0) + 1e-5 * noise(160000),
+    "quantised to 16 bits": np.round(20000 * np.sin(2 * np.pi * 440 * TIME)) / 2**15,
+}
+
+
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_equals_librosa(sound):
+    wave = SOUNDS[sound].astype(np.float32)
+    ours = log_mels(PAPER1, wave, sound)
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours, by_librosa(wave), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("samples", [1024, 1025, 1535, 1536, 7 * 512 - 1, 7 * 512, 16000, 100_001, 176_000, 500_000])
+def test_equals_librosa_at_any_length(samples):
+    wave = noise(samples, seed=samples).astype(np.float32)
+    ours = log_mels(PAPER1, wave, "clip")
+    assert ours.shape == (1 + samples // 512, 128)
+    np.testing.assert_allclose(ours, by_librosa(wave), rtol=0, atol=1e-3)
+
+
+def test_other_values_of_a_preset_equal_librosa():
+    preset = dataclasses.replace(PAPER1, n_fft=2048, hop=256, n_mels=224, fmin=50.0, fmax=7800.0)
+    wave = noise(40000).astype(np.float32)
+    power = librosa.feature.melspectrogram(
+        y=wave / wave.std(), sr=16000, n_fft=2048, hop_length=256, n_mels=224, fmin=50, fmax=7800, pad_mode="reflect"
+    )
+    np.testing.assert_allclose(log_mels(preset, wave, "clip"), librosa.power_to_db(power).T, rtol=0, atol=1e-3)
+
+
+def test_loudness_does_not_matter():
+    wave = noise(16000).astype(np.float32)
+    np.testing.assert_allclose(log_mels(PAPER1, 0.01 * wave, ""), log_mels(PAPER1, wave, ""), atol=1e-4)
+
+
+def test_float16_rounds_by_at_most_four_hundredths_of_a_decibel():
+    for sound in SOUNDS.values():
+        exact = log_mels(PAPER1, sound.astype(np.float32), "")
+        assert np.abs(exact.astype(np.float16).astype(np.float32) - exact).max() <= 0.04
+
+
+def test_threads_do_not_disturb_each_other():
+    waves = [noise(16000 + 300 * i, seed=i).astype(np.float32) for i in range(12)]
+    alone = [log_mels(PAPER1, wave, "") for wave in waves]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda wave: log_mels(PAPER1, wave, ""), waves))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_too_short_clip_is_named():
+    with pytest.raises(UserError, match=r"stub\.wav is too short: it has 1023 samples"):
+        log_mels(PAPER1, noise(1023).astype(np.float32), "stub.wav")

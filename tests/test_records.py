@@ -1,0 +1,137 @@
+"""Records: what is stored is read back; what is absent, foreign or damaged is named."""
+
+import json
+
+import numpy as np
+import pytest
+
+from asd_jax import records
+from asd_jax.errors import UserError
+from asd_jax.features import PRESETS
+from asd_jax.manifest import MachineRecords, Manifest, read_manifest, write_manifest
+
+PAPER1 = PRESETS["paper1"]
+FAN = ("fan", "00")
+ODD = ("my-machine_2.0/éa b", "id_1.5")  # nothing that a folder may be called is refused
+
+
+def log_mel(clip):
+    return np.random.default_rng(clip).normal(-30, 20, (300 + clip, 128)).astype(np.float16)
+
+
+def store_clips(data_dir, machine, clips, shard=3):
+    """Stores `clips` training clips and two test clips, in files of `shard` clips."""
+    entry = MachineRecords("dcase2020", *machine, "MIMII", ("dev",), ("source",), {}, 10.0, (), "digest")
+    manifest = read_manifest(data_dir) or Manifest(str(data_dir), PAPER1, "float16", {})
+    serialize = records.features(PAPER1, "float16").serialize_example
+    shards = {}
+    for split, count in (("train", clips), ("test", 2)):
+        for first in range(0, count, shard):
+            path = records.partial_folder(data_dir, entry) / f"{split}{first}"
+            indices = range(first, min(first + shard, count))
+            with records.shard_writer(path) as writer:
+                for index in indices:
+                    clip = {
+                        "label": index % 2,
+                        "name": f"{index}.wav",
+                        "part": "dev",
+                        "domain": "source",
+                        "index": index,
+                    }
+                    writer.write(serialize(clip | {"log_mel": log_mel(index)}))
+            shards.setdefault(split, []).append((path, len(indices)))
+    records.store_machine(manifest, entry, shards)
+    stored = MachineRecords(**vars(entry) | {"clips": {"train": clips, "test": 2}})
+    write_manifest(Manifest(str(data_dir), PAPER1, "float16", manifest.machines | {machine: stored}))
+
+
+@pytest.mark.parametrize("machine", [FAN, ODD])
+def test_what_was_stored_is_read_in_order_again_and_again(tmp_path, machine):
+    store_clips(tmp_path, machine, 8)
+    store = records.open_store(tmp_path, "paper1")
+    assert store.preset == PAPER1
+    for _ in range(2):
+        clips = list(store.examples(machine, "train"))
+        assert [clip["index"] for clip in clips] == list(range(8))
+        for index, clip in enumerate(clips):
+            np.testing.assert_array_equal(clip["log_mel"], log_mel(index))
+            assert clip["log_mel"].dtype == np.float16
+            assert (clip["label"], clip["name"], clip["domain"]) == (index % 2, b"%d.wav" % index, b"source")
+    assert len(list(store.read(machine, "test"))) == 2
+
+
+def test_machines_whose_names_run_together_stay_apart(tmp_path):
+    store_clips(tmp_path, ("a.b", "c"), 3)
+    store_clips(tmp_path, ("a", "b.c"), 5)
+    store = records.open_store(tmp_path, "paper1")
+    assert len(list(store.examples(("a.b", "c"), "train"))) == 3
+    assert len(list(store.examples(("a", "b.c"), "train"))) == 5
+    assert store.groups() == {("a.b", "c"): "MIMII", ("a", "b.c"): "MIMII"}
+
+
+def test_unprepared_folder(tmp_path):
+    with pytest.raises(UserError, match="holds no prepared data"):
+        records.open_store(tmp_path / "nowhere", "paper1")
+
+
+def test_something_else_called_manifest(tmp_path):
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(UserError, match=r"manifest\.json is not a manifest"):
+        records.open_store(tmp_path, "paper1")
+
+
+def test_another_preset_is_refused_by_name(tmp_path):
+    store_clips(tmp_path, FAN, 1)
+    with pytest.raises(UserError, match="'nothing'.*paper1"):
+        records.open_store(tmp_path, "nothing")
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"preset": manifest["preset"] | {"hop": 256}}))
+    with pytest.raises(UserError, match="hop=256"):
+        records.open_store(tmp_path, "paper1")
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"preset": manifest["preset"] | {"name": "other"}}))
+    with pytest.raises(UserError, match="'other', not 'paper1'"):
+        records.open_store(tmp_path, "paper1")
+
+
+def test_what_is_not_stored_is_told_with_what_is(tmp_path):
+    store_clips(tmp_path, FAN, 1)
+    store_clips(tmp_path, ("pump", "04"), 1)
+    store = records.open_store(tmp_path, "paper1")
+    with pytest.raises(UserError, match="'fam': fan, pump are there; did you mean 'fan'"):
+        store.read(("fam", "00"), "train")
+    with pytest.raises(UserError, match="ID of fan '04': 00 are there"):
+        store.read(("fan", "04"), "train")
+    with pytest.raises(UserError, match="no validation clips of fan/00"):
+        store.read(FAN, "validation")
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def cut_in_a_record(path):
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def cut_between_records(path):
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, cut_in_a_record, cut_between_records, lambda path: path.unlink()])
+def test_a_damaged_file_is_named(tmp_path, damage):
+    store_clips(tmp_path, FAN, 8)
+    path = next(tmp_path.rglob("*-train.tfrecord-00001-of-00003"))
+    damage(path)
+    store = records.open_store(tmp_path, "paper1")
+    with pytest.raises(UserError, match=f"{path} is damaged or missing.*prepare fan/00 again"):
+        list(store.examples(FAN, "train"))
+    assert len(list(store.examples(FAN, "test"))) == 2
+
+
+def test_records_deleted_behind_the_manifest(tmp_path):
+    store_clips(tmp_path, FAN, 1)
+    next(tmp_path.rglob("dataset_info.json")).unlink()
+    with pytest.raises(UserError, match="is missing or damaged: prepare fan/00 again"):
+        list(records.open_store(tmp_path, "paper1").examples(FAN, "train"))

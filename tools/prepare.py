@@ -1,0 +1,63 @@
+"""Recordings on disk -> log-mels as TFRecords.
+
+    python tools/prepare.py --dataset=dcase2020 --raw_dir=RAW --data_dir=DATA --features=paper1
+
+Run it again after it was stopped: it goes on with what is missing. With --check it only says what lies in the raw
+folder, what is missing there and what is wrong, from names and audio headers.
+"""
+
+import sys
+import time
+
+import jax
+from absl import flags
+
+from asd_jax import cli
+from asd_jax.datasets import DATASETS, check
+from asd_jax.features import PRESETS
+
+_DATASET = flags.DEFINE_enum("dataset", None, sorted(DATASETS), "How the recordings lie on disk.", required=True)
+_RAW_DIR = flags.DEFINE_string("raw_dir", None, "Folder of the recordings.", required=True)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder to prepare into; not needed with --check.")
+_FEATURES = flags.DEFINE_enum("features", "paper1", sorted(PRESETS), "Feature preset.")
+_MACHINE_TYPES = flags.DEFINE_list("machine_types", None, "Only these machine types; all that are found by default.")
+_GROUPS = flags.DEFINE_list("groups", [], "Recording groups of machine types, such as drone=lab,fan=hall.")
+_DTYPE = flags.DEFINE_enum("dtype", "float16", ["float16", "float32"], "How log-mels are stored.")
+_WORKERS = flags.DEFINE_integer("workers", None, "Threads; one for each core by default.", lower_bound=1)
+_SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Clips that cannot be used are no failure.")
+_CHECK = flags.DEFINE_bool("check", False, "Only say what is there.")
+
+
+def main() -> int:
+    """Checks or prepares; clips that were left out are exit code 1."""
+    if _CHECK.value:
+        report = check.check(_RAW_DIR.value, _DATASET.value, PRESETS[_FEATURES.value].sample_rate, _MACHINE_TYPES.value)
+        print(*check.format_lines(report), sep="\n")
+        return 1 if report.all_problems else 0
+    if not _DATA_DIR.value:
+        raise flags.Error("--data_dir is missing: name the folder to prepare into.")
+    groups = {}
+    for pair in _GROUPS.value:
+        machine_type, separator, group = pair.partition("=")
+        if not (machine_type and separator and group):
+            raise flags.Error(f"--groups holds {pair!r}: expected pairs such as drone=lab.")
+        groups[machine_type] = group
+    clips = DATASETS[_DATASET.value](_RAW_DIR.value, machine_types=_MACHINE_TYPES.value, groups=groups)
+    jax.config.update("jax_platforms", "cpu")  # leaves the accelerators to a training that runs beside this
+    from asd_jax.prepare import format_lines, prepare  # TensorFlow takes seconds to import
+
+    begin = time.perf_counter()
+    done = prepare(clips, _DATA_DIR.value, _DATASET.value, _FEATURES.value, _DTYPE.value, _WORKERS.value)
+    seconds = time.perf_counter() - begin
+    print(*format_lines(done), sep="\n")
+    print(
+        f"{done.computed} clips in {seconds:.1f} s, {done.computed / seconds:.0f} clips/s, written to {_DATA_DIR.value}"
+    )
+    if not done.left_out:
+        return 0
+    print(f"{len(done.left_out)} clips left out:", *done.left_out, sep="\n  ", file=sys.stderr)
+    return 0 if _SKIP_BAD.value else 1
+
+
+if __name__ == "__main__":
+    cli.run(main)
