@@ -1,0 +1,85 @@
+"""Checkpoints: what was saved comes back bit for bit, on other devices too, and damage is found out."""
+
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import SingleDeviceSharding
+
+from asd_jax.checkpoints import RunCheckpoints, restore_newest
+from asd_jax.errors import UserError
+
+
+def state(value):
+    return {"w": jax.random.normal(jax.random.key(value), (40, 50)), "step": jnp.int32(value)}
+
+
+def like(device=0):
+    sharding = SingleDeviceSharding(jax.devices()[device])
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), state(0))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    checkpoints = RunCheckpoints(tmp_path, 0)
+    for step in (1, 2, 3):
+        checkpoints.save(step, state(step))
+    checkpoints.wait()
+    yield checkpoints
+    checkpoints.close()
+
+
+def equal(one, other):
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def damage(folder, change):
+    largest = max((p for p in pathlib.Path(folder).rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    largest.write_bytes(change(largest.read_bytes()))
+
+
+def test_the_newest_comes_back_and_two_are_kept(saved):
+    assert saved.steps() == [2, 3]
+    step, [restored] = restore_newest([saved], [like()])
+    assert step == 3
+    equal(restored, state(3))
+
+
+def test_restores_onto_another_device(saved):
+    _, [restored] = restore_newest([saved], [like(device=2)])
+    assert restored["w"].devices() == {jax.devices()[2]}
+    equal(restored, state(3))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda b: b[: len(b) // 2], lambda b: b[: len(b) // 2] + bytes([b[len(b) // 2] ^ 1]) + b[len(b) // 2 + 1 :]],
+    ids=["truncated", "one bit flipped"],
+)
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(saved, change, caplog):
+    damage(f"{saved.folder}/3", change)
+    step, [restored] = restore_newest([saved], [like()])
+    assert step == 2
+    equal(restored, state(2))
+    assert "falling back" in caplog.text and f"{saved.folder}/3" in caplog.text
+
+
+def test_when_all_are_damaged_it_says_so(saved):
+    for step in (2, 3):
+        damage(f"{saved.folder}/{step}", lambda b: b[:10])
+    with pytest.raises(UserError, match="None of the checkpoints"):
+        restore_newest([saved], [like()])
+
+
+def test_several_runs_start_from_a_step_that_all_have(saved, tmp_path):
+    other = RunCheckpoints(tmp_path, 1)
+    assert restore_newest([saved, other], [like()] * 2) is None
+    other.save(2, state(7))
+    other.wait()
+    step, [one, two] = restore_newest([saved, other], [like()] * 2)
+    assert step == 2
+    equal(one, state(2))
+    equal(two, state(7))
+    other.close()

@@ -1,0 +1,103 @@
+"""One program on any number of devices: the numbers do not depend on it."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from asd_jax import parallel
+from asd_jax.methods.proxy_outlier import ProxyOutlier
+from asd_jax.models.resnet import ResNet
+
+METHOD = ProxyOutlier(ResNet(blocks=(2, 1, 1), width=4, axis_name=parallel.DATA), window=32, n_mels=32)
+OPTIMIZER = optax.adam(1e-2)
+
+
+def batches(runs, steps, batch_size=8):
+    """Outliers are louder in one band. Run r's batches do not depend on which other runs there are."""
+    for step in range(steps):
+        log_mel = np.stack([np.random.default_rng((r, step)).normal(size=(batch_size, 32, 32)) for r in runs])
+        label = np.repeat(np.float32([0, 1]), batch_size // 2)
+        log_mel[:, label == 1, :, 5] += 1
+        yield {"log_mel": log_mel.astype(np.float32), "label": np.tile(label, (len(runs), 1))}
+
+
+def train(runs, devices, steps=4):
+    mesh = parallel.make_mesh(len(runs), 8, jax.devices()[:devices])
+    states = parallel.init_states(mesh, METHOD.init, OPTIMIZER, seed=1)(jnp.array(runs))
+    step = parallel.train_step(mesh, METHOD.loss, OPTIMIZER)
+    losses = []
+    for batch in batches(runs, steps):
+        states, metrics = step(states, parallel.put_batch(mesh, batch))
+        losses.append(metrics["loss"])
+    return jax.device_get(states), np.array(losses), mesh
+
+
+def close(one, other, atol):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=atol), one, other)
+
+
+def test_four_devices_equal_one():
+    one, losses_one, _ = train([0], 1)
+    four, losses_four, mesh = train([0], 4)
+    assert mesh.shape == {"run": 1, "data": 4}
+    np.testing.assert_allclose(losses_one, losses_four, atol=2e-4)
+    np.testing.assert_allclose(losses_one[0], losses_four[0], rtol=1e-6)
+    close(one.batch_stats, four.batch_stats, 2e-3)
+
+
+def test_gradients_of_a_split_batch_equal_those_of_the_whole():
+    plain = optax.sgd(1.0)
+    found = []
+    for devices in (1, 4):
+        mesh = parallel.make_mesh(1, 8, jax.devices()[:devices])
+        states = parallel.init_states(mesh, METHOD.init, plain, seed=1)(jnp.array([0]))
+        before = jax.device_get(states.params)
+        [batch] = batches([0], 1)
+        states, _ = parallel.train_step(mesh, METHOD.loss, plain)(states, parallel.put_batch(mesh, batch))
+        found.append(jax.tree.map(lambda a, b: a - b, before, jax.device_get(states.params)))
+    size = max(np.abs(x).max() for x in jax.tree.leaves(found[0]))
+    close(*found, atol=1e-5 * size)
+
+
+def test_runs_side_by_side_equal_single_runs():
+    together, losses, mesh = train([0, 1], 2)
+    assert mesh.shape == {"run": 2, "data": 1}
+    for position, run in enumerate([0, 1]):
+        alone, losses_alone, _ = train([run], 1)
+        np.testing.assert_allclose(losses[:, position], losses_alone[:, 0], rtol=1e-6)
+        close(jax.tree.map(lambda x: x[position], together.params), jax.tree.map(lambda x: x[0], alone.params), 1e-6)
+    assert abs(losses[0, 0] - losses[0, 1]) > 1e-4
+
+
+def test_scores_of_a_split_batch_equal_those_of_the_whole():
+    states, _, mesh = train([0, 1], 2)
+    windows = np.random.default_rng(0).normal(size=(8, 32, 32)).astype(np.float32)
+    scores = np.asarray(parallel.score_step(mesh, METHOD.score)(states, windows))
+    assert scores.shape == (2, 8)
+    one = parallel.make_mesh(1, 8, jax.devices()[:1])
+    for run in range(2):
+        single = jax.tree.map(lambda x: x[run : run + 1], states)
+        alone = np.asarray(parallel.score_step(one, METHOD.score)(single, windows))
+        np.testing.assert_allclose(scores[run], alone[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("num_runs", "batch_size", "devices", "shape"),
+    [(3, 64, 1, (1, 1)), (3, 64, 4, (3, 1)), (1, 64, 3, (1, 2)), (1, 6, 4, (1, 3)), (2, 64, 4, (2, 2))],
+)
+def test_the_mesh_fits_any_number_of_devices(num_runs, batch_size, devices, shape):
+    mesh = parallel.make_mesh(num_runs, batch_size, jax.devices()[:devices])
+    assert mesh.devices.shape == shape
+
+
+def test_idle_devices_are_named():
+    assert str(jax.devices()[3]) in parallel.describe(parallel.make_mesh(3, 64))
+    assert "idle" not in parallel.describe(parallel.make_mesh(4, 64))
+
+
+def test_taking_a_run_out_and_putting_it_back():
+    states, _, mesh = train([0, 1], 2)
+    singles = [parallel.take_run(mesh)(states, i) for i in range(2)]
+    close(parallel.stack_runs(mesh, singles), states, 0)
