@@ -1,0 +1,40 @@
+"""Scores the test clips of a trained workdir and measures them; or measures score files of any system.
+
+python tools/evaluate.py --workdir=W
+python tools/evaluate.py --scores=DIR [--labels=eval_data_list.csv]
+"""
+
+import os
+
+from absl import flags
+
+from asd_jax import cli
+from asd_jax.errors import UserError
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "What tools/train.py wrote.")
+_SCORES = flags.DEFINE_string(
+    "scores", None, "Folder of anomaly_score_*.csv files of any system, to be measured alone."
+)
+_LABELS = flags.DEFINE_string("labels", None, "eval_data_list.csv, where the clips' names do not say their labels.")
+
+
+def main() -> None:
+    """Imports late: measuring score files needs neither JAX nor TensorFlow."""
+    if (_WORKDIR.value is None) == (_SCORES.value is None):
+        raise UserError("Give either --workdir=W (score and measure) or --scores=DIR (measure score files).")
+    if _SCORES.value:
+        from asd_jax import report
+
+        results = report.evaluate_directory(_SCORES.value, _LABELS.value)
+        path = os.path.join(_SCORES.value, "result.csv")
+        report.write_result_csv(results, path)
+        print(f"{report.results_table(results)}\nWrote {path}")
+    else:
+        from asd_jax.evaluation import evaluate_workdir
+
+        print(evaluate_workdir(_WORKDIR.value, _LABELS.value))
+        print(f"Wrote {os.path.join(_WORKDIR.value, 'scores')} and {os.path.join(_WORKDIR.value, 'metrics.json')}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

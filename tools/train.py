@@ -1,0 +1,29 @@
+"""Trains a detector: `python tools/train.py --config=configs/proxy_outlier.py --workdir=W --config.data_dir=D ...`."""
+
+import logging
+
+from absl import flags
+from ml_collections import config_flags
+
+from asd_jax import cli
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The recipe; any value can be overridden by --config.KEY=VALUE."
+)
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints and metrics; one that exists is gone on with.")
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+def main() -> None:
+    """Imports late: a mistake on the command line is told at once."""
+    from asd_jax.train import train
+
+    logging.getLogger().setLevel(logging.WARNING)
+    train(_CONFIG.value, _WORKDIR.value)
+    print(
+        f"Trained {_CONFIG.value.num_runs} run(s). Wrote checkpoints, metrics.jsonl and tensorboard/ to {_WORKDIR.value}"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
