@@ -23,7 +23,7 @@ def read_audio(path: str, sample_rate: int) -> np.ndarray:
         The waveform, the mean over the channels: float32 [samples], full scale 1.
 
     Raises:
-        UserError: the file is not audio, is truncated or damaged, has no samples, is silent (all samples are equal), or holds
+        UserError: the file is not audio, is damaged, has no samples, is silent (all samples are equal), or holds
             values that are not finite.
     """
     promised = None

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -13,12 +14,22 @@ from asd_jax.errors import UserError
 
 def run(main: Callable[[], int | None]) -> None:
     """Parses the flags and runs `main`; a person's mistake ends in one sentence and exit code 2."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported, which commands do in `main`
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # both are read when TensorFlow is imported, in `main`
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # it would announce itself
     app.run(lambda _: _tell(main), flags_parser=_parse)
 
 
 def _parse(argv: list[str]) -> list[str]:
-    rest = _tell(lambda: flags.FLAGS(argv))
+    def parse() -> list[str]:
+        try:
+            return flags.FLAGS(argv)
+        except AttributeError as error:  # ml_collections, for a key that the config does not have
+            hint = re.search("Did you mean .*?[?]", str(error)) or [""]
+            raise UserError(f"The config has no key {re.findall('[a-z_0-9]+', str(error))[0]!r}. {hint[0]}") from error
+        except flags.Error as error:  # a recipe that raised is told with its traceback: the last line says it all
+            raise UserError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
+
+    rest = _tell(parse)
     logging.set_verbosity(logging.WARNING)  # Orbax tells every small step
     return rest
 
@@ -29,9 +40,9 @@ def _tell(call: Callable[[], Any]) -> Any:
     except (UserError, flags.Error) as error:
         sentence = str(error)
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        sentence = f"No space left on the device while writing {error.filename or 'output'}: free some and run the command again."
+        sentence = " ".join(str(error).split())
+        if error.errno == errno.ENOSPC:
+            sentence = f"No space left on the device ({sentence}): free some and run the command again."
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)
         sys.exit(130)

@@ -20,7 +20,7 @@ class FeaturePreset:
     Attributes:
         name: its key in `PRESETS`.
         sample_rate: in Hz.
-        n_fft: samples of a frame (Hann window); a multiple of `hop`.
+        n_fft: samples of a frame (Hann window); a multiple of twice the hop.
         hop: samples from one frame to the next.
         n_mels: mel bands (slaney scale, area-normalised).
         fmin: lower edge of the lowest band, Hz.
@@ -78,9 +78,9 @@ def log_mels(preset: FeaturePreset, wave: np.ndarray, name: str) -> np.ndarray:
             f"{preset.name!r} takes {preset.n_fft}; leave it out."
         )
     frames = 1 + len(wave) // preset.hop
-    padded = np.zeros(_rounded_up(frames) * preset.hop + preset.n_fft - preset.hop, np.float32)
-    framed = np.pad(wave / np.float32(wave.std(dtype=np.float64)), preset.n_fft // 2, mode="reflect")[: len(padded)]
-    padded[: len(framed)] = framed
+    half, size = preset.n_fft // 2, (_rounded_up(frames) - 1) * preset.hop + preset.n_fft
+    wave = wave / np.float32(wave.std(dtype=np.float64))
+    padded = np.pad(wave, (half, size - half - len(wave)), mode="reflect")  # frames beyond the last are cut off below
     with jax.enable_x64(True), jax.default_device("cpu"):
         power = np.asarray(_mel_power(preset)(padded))[:frames]
     decibel = 10 * np.log10(np.maximum(power, preset.amin))

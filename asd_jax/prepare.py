@@ -88,7 +88,7 @@ def prepare(
     """Stores the log-mels of all clips; machines that are stored already, from the same clips, are kept.
 
     Args:
-        clips: what to manifest.
+        clips: what to store.
         data_dir: where to; holds one feature preset and any number of machines.
         dataset: the layout that the clips were found in.
         preset_name: a key of `PRESETS`.

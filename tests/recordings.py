@@ -13,10 +13,13 @@ LOW, HIGH = 700, 3000
 
 
 def write_tone(path: pathlib.Path, frequency: float, seed: int, seconds: float = 2.0) -> None:
-    """A tone in noise, 16 kHz."""
+    """A tone in noise, 16 kHz; beside it two tones that mean nothing, so that clips differ by more than what they are."""
     rng = np.random.default_rng(seed)
     time = np.arange(int(16000 * seconds)) / 16000
-    wave = 0.1 * np.sin(2 * np.pi * (frequency * rng.uniform(0.98, 1.02)) * time) + 0.02 * rng.normal(size=time.size)
+    tones = [frequency * rng.uniform(0.98, 1.02), *rng.uniform(4000, 7500, 2)]
+    wave = 0.02 * rng.normal(size=time.size)
+    for tone, amplitude in zip(tones, (0.1, 0.1, 0.1), strict=True):
+        wave += amplitude * np.sin(2 * np.pi * tone * time)
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, wave, 16000)
 

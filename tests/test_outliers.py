@@ -67,7 +67,7 @@ def test_an_empty_set_says_what_it_needs_and_what_is_there(outlier_set, needs):
 
 
 def test_an_unknown_set_or_target_is_told():
-    with pytest.raises(UserError, match="no outlier set 'e': expected one of a, b, c, d, all"):
+    with pytest.raises(UserError, match="outlier_set='e' was given: expected one of a, b, c, d, all"):
         outlier_machines("e", ("fan", "00"), MACHINE_GROUPS)
     with pytest.raises(UserError, match="clips of fan 08 in the data: did you mean fan 0"):
         outlier_machines("a", ("fan", "08"), MACHINE_GROUPS)

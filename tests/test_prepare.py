@@ -21,6 +21,10 @@ from asd_jax.prepare import format_lines, prepare
 FAN, PUMP = ("fan", "00"), ("pump", "02")
 
 
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     monkeypatch.setattr(prepare_module, "_SHARD_CLIPS", 4)
@@ -86,7 +90,7 @@ def stop_after(monkeypatch, calls):
     def stopping(clip, *rest):
         asked.append(clip)
         if len(asked) > calls:
-            raise KeyboardInterrupt
+            raise Killed
         return compute(clip, *rest)
 
     monkeypatch.setattr(prepare_module, "_compute", stopping)
@@ -95,7 +99,7 @@ def stop_after(monkeypatch, calls):
 
 def test_a_stopped_run_goes_on_with_what_is_missing(tmp_path, monkeypatch):
     clips = write_clips(tmp_path / "raw", FAN) + write_clips(tmp_path / "raw", PUMP)
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
         stop_after(patch, 18)  # fan is complete (13 clips), of pump the first file of 4
         prepare(clips, tmp_path / "data", "dcase2020", "paper1", workers=1)
     store = records.open_store(tmp_path / "data", "paper1")
@@ -122,9 +126,9 @@ def test_stopped_just_before_a_machine_is_listed(tmp_path, monkeypatch, step):
     owner = records if step == "store_machine" else prepare_module
 
     def stopping(*_):
-        raise KeyboardInterrupt
+        raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(owner, step, stopping)
         prepare(clips, tmp_path / "data", "dcase2020", "paper1")
     with pytest.raises(UserError, match="no prepared data"):

@@ -190,18 +190,21 @@ def test_values_that_cannot_be_used_are_told_before_anything_is_written(config, 
 def auc_of(config, folder, shuffled):
     raw = write_machines(folder / "raw", train_clips=24, test_clips=16, shuffled=shuffled)
     config.data_dir = str(prepare_machines(raw, folder / "data"))
-    config.num_epochs, config.batch_size, config.learning_rate, config.held_back = 15, 16, 5e-3, 4
+    config.num_epochs, config.batch_size, config.learning_rate, config.num_runs = 20, 16, 5e-3, 3
     train.train(config, str(folder / "run"))
     evaluation.evaluate_workdir(str(folder / "run"))
     return json.loads((folder / "run" / "metrics.json").read_text())["mean"]["AUC"]
 
 
 def test_separable_sounds_are_told_apart_and_new_recordings_decided(config, tmp_path):
+    config.held_back = 4
     assert auc_of(config, tmp_path, shuffled=False) > 0.9
     assert sorted(p.name for p in (tmp_path / "run" / "scores").iterdir()) == [
         "anomaly_score_drill_id_00.csv",
         "result.csv",
         "run_0",
+        "run_1",
+        "run_2",
     ]
     for i in range(6):
         write_tone(tmp_path / "new" / f"low_{i}.wav", LOW, 5000 + i)
@@ -222,7 +225,7 @@ def test_separable_sounds_are_told_apart_and_new_recordings_decided(config, tmp_
 
 
 def test_shuffled_labels_teach_nothing(config, tmp_path):
-    assert 0.1 < auc_of(config, tmp_path, shuffled=True) < 0.85
+    assert 0.1 < auc_of(config, tmp_path, shuffled=True) < 0.9
 
 
 def test_without_held_back_clips_there_is_no_threshold(config, data_dir, tmp_path):

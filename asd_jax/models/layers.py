@@ -41,7 +41,7 @@ def native_conv_gradients(x: Array, kernel: Array, dy: Array, stride: int, paddi
 def cpu_conv_gradients(x: Array, kernel: Array, dy: Array, stride: int, padding: int) -> tuple[Array, Array]:
     """The same for the CPU: the kernel's gradient is one product of x and dy, laid out a few images at a time."""
     if _is_pointwise(kernel, stride, padding):
-        # Left to autodiff, this product would have dy transposed in memory first, which costs far more than the product.
+        # Left to autodiff, dy would be transposed in memory first, which takes far longer than the product.
         return dy @ kernel[0, 0].T, (_rows(x).T @ _rows(dy)).reshape(kernel.shape)
     dx, _ = native_conv_gradients(x, kernel, dy, stride, padding)
     size, batch = kernel.shape[0], x.shape[0]
