@@ -1,4 +1,4 @@
-"""From a config to the things it names: the checked config, the method, the optimiser, and the workdir that keeps them."""
+"""From a config to the things it names: the method and the optimiser; and the workdir that keeps the config."""
 
 import difflib
 import json
@@ -94,7 +94,7 @@ def enable_compilation_cache(config: ml_collections.ConfigDict) -> None:
 
 
 def store_config(config: ml_collections.ConfigDict, workdir: str) -> None:
-    """Keeps the config in the workdir; a workdir begun with another config is refused, naming the first key that differs."""
+    """Keeps the config in the workdir; a workdir begun with another config is refused, naming the key that differs."""
     path = os.path.join(workdir, _CONFIG)
     new = json.loads(config.to_json_best_effort())
     if os.path.exists(path):

@@ -70,7 +70,8 @@ def load(store: Store, machines: Sequence[Machine], split: str, window: int) -> 
                 names.append(example["name"].decode())
         if len(names) == before:
             raise UserError(
-                f"No {split} clip of {'/'.join(machine)} is one window ({window} frames) long: longer recordings are needed."
+                f"No {split} clip of {'/'.join(machine)} is one window ({window} frames) long: "
+                "longer recordings are needed."
             )
         last.append(len(names))
     length = np.array(lengths, np.int64)
@@ -93,7 +94,8 @@ def hold_back(normal: LogMels, count: int, seed: int) -> tuple[LogMels, LogMels]
     """(clips to train on, `count` clips chosen by the seed that training must not see)."""
     if count >= len(normal):
         raise UserError(
-            f"config.held_back={count} leaves nothing to train on: the machine has {len(normal)} normal clips; hold back fewer."
+            f"config.held_back={count} leaves nothing to train on: the machine has {len(normal)} normal clips; "
+            "hold back fewer."
         )
     order = tf.random.experimental.stateless_shuffle(tf.range(len(normal)), _seed(seed, _HELD_BACK)).numpy()
     return normal.select(np.sort(order[count:])), normal.select(np.sort(order[:count]))
@@ -120,8 +122,8 @@ def proxy_outlier_batches(
     """Paper 1's batches, from step `first_step` up to `num_steps`, for several independent runs at once.
 
     In every epoch each normal clip is shown once, in random order, by one random window; the last batch is filled up
-    with normal clips of a further random order. To them come as many windows of outlier clips, each clip drawn uniformly
-    from the set (or from `num_outliers` clips of it, which are fixed within a run).
+    with normal clips of a further random order. To them come as many windows of outlier clips, each clip drawn
+    uniformly from the set (or from `num_outliers` clips of it, which are fixed within a run).
 
     Args:
         normal: the target machine's normal clips.
@@ -136,7 +138,8 @@ def proxy_outlier_batches(
         rows: which rows of each batch this host needs; all where None.
 
     Yields:
-        "log_mel" [runs, rows, window, mels] as stored, "label" [runs, rows] float32: 0 normal (the first half), 1 outlier.
+        "log_mel" [runs, rows, window, mels] as stored; "label" [runs, rows] float32, 0 for the first, normal half of a
+        batch, 1 for outliers.
     """
     half = batch_size // 2
     steps = steps_per_epoch(len(normal), batch_size)

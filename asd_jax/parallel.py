@@ -43,8 +43,8 @@ def make_mesh(num_runs: int, batch_size: int, devices: Sequence[jax.Device] | No
     left_out = {d.process_index for d in devices} - {d.process_index for d in used}
     if left_out:
         raise UserError(
-            f"config.batch_size={batch_size} with config.num_runs={num_runs} leaves the hosts {sorted(left_out)} without "
-            f"work on {len(devices)} devices: choose values that use them, or start fewer hosts."
+            f"config.batch_size={batch_size} with config.num_runs={num_runs} leaves the hosts {sorted(left_out)} "
+            f"without work on {len(devices)} devices: choose values that use them, or start fewer hosts."
         )
     axis_types = (jax.sharding.AxisType.Auto,) * 2
     return Mesh(np.array(used).reshape(runs, split), (RUN, DATA), axis_types=axis_types)
@@ -53,7 +53,8 @@ def make_mesh(num_runs: int, batch_size: int, devices: Sequence[jax.Device] | No
 def describe(mesh: Mesh) -> str:
     """One sentence on which devices do what, naming the idle ones."""
     used = list(mesh.devices.flat)
-    text = f"{len(used)} {used[0].device_kind} device(s): {mesh.shape[RUN]} run(s) at a time, a batch over {mesh.shape[DATA]}"
+    runs, split = mesh.devices.shape
+    text = f"{len(used)} {used[0].device_kind} device(s): {runs} run(s) at a time, each batch over {split}"
     idle = [str(d) for d in jax.devices() if d not in used]
     return f"{text}; idle: {', '.join(idle)}" if idle else text
 
@@ -134,7 +135,7 @@ def score_step(mesh: Mesh, score: Callable) -> Callable:
 
 
 def take_run(mesh: Mesh) -> Callable:
-    """Compiles `(State, position along the runs) -> that run's State`, whole on every device, without the leading axis."""
+    """Compiles `(State, position of a run) -> that run's State`, without the leading axis, whole on each device."""
     return jax.jit(
         lambda states, position: jax.tree.map(lambda x: x[position], states), out_shardings=NamedSharding(mesh, P())
     )

@@ -1,4 +1,4 @@
-"""Recordings nobody labelled: their anomaly scores, and normal or anomalous by a threshold set on held-back normal clips."""
+"""Recordings nobody labelled: their anomaly scores, and a decision by a threshold set on held-back normal clips."""
 
 import csv
 import dataclasses
@@ -39,8 +39,8 @@ class Outcome:
 def score_recordings(workdir: str, source: str, output: str, target_fpr: float) -> Outcome:
     """Scores a file, or all audio files below a folder, with the runs of a workdir (mean score over its runs).
 
-    Writes `output`, a CSV with the columns file, score and, where there is a threshold, decision; WORKDIR/threshold.json
-    says which threshold and how it was found.
+    Writes `output`, a CSV with the columns file, score and, where there is a threshold, decision;
+    WORKDIR/threshold.json says which threshold and how it was found.
     """
     files = find_recordings(source)
     trained = scoring.load_trained(workdir)

@@ -92,7 +92,7 @@ def load_trained(workdir: str) -> Trained:
 
 
 def held_back_scores(workdir: str) -> dict[str, float]:
-    """Scores (mean over the runs) of the normal clips that training did not see, by file name; written after training."""
+    """File name -> score, mean over the runs, of the normal clips that training did not see; none where it saw all."""
     path = os.path.join(workdir, _HELD_BACK)
     if not os.path.exists(path):
         return {}

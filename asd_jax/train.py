@@ -15,13 +15,13 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
-from clu import metric_writers
 from tqdm import tqdm
 
 from asd_jax import experiment, input_pipeline, parallel, records, scoring
 from asd_jax.checkpoints import RunCheckpoints, restore_newest
-from asd_jax.errors import UserError
+from asd_jax.epoch_log import EpochLog
 from asd_jax.files import write_atomically
+from asd_jax.methods.proxy_outlier import ProxyOutlier
 from asd_jax.outliers import outlier_machines
 
 
@@ -79,7 +79,7 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
 
 
 def group_runs(steps: dict[int, set[int]], width: int) -> list[list[int]]:
-    """Which runs train side by side, at most `width` at a time: those that can start from a checkpoint of the same step."""
+    """Which runs train side by side, at most `width` at a time: those that have a checkpoint of the same step."""
     groups: list[list[int]] = []
     for run in sorted(steps, key=lambda run: (max(steps[run], default=0), run)):
         for group in groups:
@@ -95,7 +95,14 @@ def group_runs(steps: dict[int, set[int]], width: int) -> list[list[int]]:
 class _Training:
     """One config on one mesh; every group of runs goes through the same compiled step."""
 
-    def __init__(self, config, workdir: str, method, data: TrainingData, mesh: jax.sharding.Mesh) -> None:
+    def __init__(
+        self,
+        config: ml_collections.ConfigDict,
+        workdir: str,
+        method: ProxyOutlier,
+        data: TrainingData,
+        mesh: jax.sharding.Mesh,
+    ) -> None:
         self.config, self.workdir, self.data, self.mesh = config, workdir, data, mesh
         self.epoch_steps = input_pipeline.steps_per_epoch(len(data.normal), config.batch_size)
         self.num_steps = self.epoch_steps * config.num_epochs
@@ -128,8 +135,8 @@ class _Training:
         size = sum(np.prod(x.shape, dtype=int) for x in jax.tree.leaves(self.one_run.params))
         data = self.data
         print(
-            f"{self.config.machine_type}/{self.config.machine_id}: {len(data.normal)} normal clips, {len(data.outliers)} in "
-            f"outlier set {self.config.outlier_set}, {len(data.held_back)} held back; {size:,} parameters; "
+            f"{self.config.machine_type}/{self.config.machine_id}: {len(data.normal)} normal clips, "
+            f"{len(data.outliers)} in outlier set {self.config.outlier_set}, {len(data.held_back)} held back; {size:,} parameters; "
             f"{self.epoch_steps} steps an epoch\n{parallel.describe(self.mesh)}"
         )
         summary = {
@@ -149,7 +156,7 @@ class _Training:
         step_fn = self.step
         first, states = self._start(padded, checkpoints)
         batches = self._batches(padded, first)
-        log = _EpochLog(self.workdir, runs, first, self.epoch_steps, self.config.batch_size, self.schedule)
+        log = EpochLog(self.workdir, runs, first, self.epoch_steps, self.config.batch_size, self.schedule)
         pending = None
         with (
             _Sigterm() as sigterm,
@@ -212,75 +219,6 @@ class _Training:
             if len(ahead) == 2:
                 yield ahead.popleft()
         yield from ahead
-
-
-class _EpochLog:
-    """Means over an epoch, to metrics.jsonl and TensorBoard."""
-
-    def __init__(
-        self, workdir: str, runs: Sequence[int], first: int, epoch_steps: int, batch_size: int, schedule
-    ) -> None:
-        self.runs, self.epoch_steps, self.schedule = runs, epoch_steps, schedule
-        self.windows = batch_size * len(runs)
-        self.path = os.path.join(workdir, "metrics.jsonl")
-        self._forget_after(first)
-        self.writers = [
-            metric_writers.SummaryWriter(os.path.join(workdir, "tensorboard", f"run_{run}")) for run in runs
-        ]
-        self._begin()
-
-    def _begin(self) -> None:
-        self.steps: list[dict[str, np.ndarray]] = []
-        self.wait, self.since = 0.0, time.perf_counter()
-
-    def add(self, step: int, metrics: dict[str, jax.Array], wait: float) -> float:
-        """Takes the metrics [runs] of a step; returns the mean loss.
-
-        Raises:
-            UserError: a loss or an update is not finite.
-        """
-        values = {name: np.asarray(value)[: len(self.runs)] for name, value in metrics.items()}
-        for run, loss, update in zip(self.runs, values["loss"], values["update_norm"], strict=True):
-            if not np.isfinite([loss, update]).all():
-                raise UserError(
-                    f"Step {step + 1} of run {run}: the loss is {loss} and the update's norm {update}; training stopped and "
-                    "the last checkpoint is kept: lower config.learning_rate, or look at the data."
-                )
-        self.steps.append(values)
-        self.wait += wait
-        if (step + 1) % self.epoch_steps == 0:
-            self._write(step + 1)
-        return float(values["loss"].mean())
-
-    def _write(self, done: int) -> None:
-        seconds = time.perf_counter() - self.since
-        speed = {
-            "learning_rate": float(self.schedule(done - 1)),
-            "windows_per_second": self.windows * len(self.steps) / seconds,
-            "input_wait_fraction": self.wait / seconds,
-        }
-        with open(self.path, "a") as file:
-            for position, (run, writer) in enumerate(zip(self.runs, self.writers, strict=True)):
-                means = {name: float(np.mean([s[name][position] for s in self.steps])) for name in self.steps[0]}
-                writer.write_scalars(done, means | speed)
-                file.write(
-                    json.dumps({"run": run, "epoch": done // self.epoch_steps, "step": done} | means | speed) + "\n"
-                )
-        self._begin()
-
-    def _forget_after(self, step: int) -> None:
-        """Lines of epochs that an earlier call wrote after its last checkpoint: they are trained again."""
-        if not os.path.exists(self.path):
-            return
-        with open(self.path) as file:
-            lines = [line for line in file if line.endswith("\n")]
-        kept = [line for line in lines if (entry := json.loads(line))["run"] not in self.runs or entry["step"] <= step]
-        write_atomically(self.path, "".join(kept))
-
-    def close(self) -> None:
-        """All is on disk after this."""
-        for writer in self.writers:
-            writer.close()
 
 
 class _Sigterm:

@@ -3,8 +3,8 @@
     python tools/train.py --config=configs/proxy_outlier.py --workdir=runs/fan_00 \
         --config.data_dir=data --config.machine_type=fan --config.machine_id=00 --config.outlier_set=c
 
-The values are those of the paper's text. `configs/proxy_outlier.py:as_released` takes those of the authors' code where it
-differs; `:quicktest` is a reduced network, shown few clips, to see the whole journey work within minutes on a CPU.
+The values are those of the paper's text. `configs/proxy_outlier.py:as_released` takes those of the authors' code where
+it differs; `:quicktest` is a reduced network, to see the whole journey work within minutes on a CPU.
 """
 
 import ml_collections

@@ -13,7 +13,7 @@ LOW, HIGH = 700, 3000
 
 
 def write_tone(path: pathlib.Path, frequency: float, seed: int, seconds: float = 2.0) -> None:
-    """A tone in noise, 16 kHz; beside it two tones that mean nothing, so that clips differ by more than what they are."""
+    """A tone in noise, 16 kHz; with two tones that mean nothing, so that clips differ by more than what they are."""
     rng = np.random.default_rng(seed)
     time = np.arange(int(16000 * seconds)) / 16000
     tones = [frequency * rng.uniform(0.98, 1.02), *rng.uniform(4000, 7500, 2)]

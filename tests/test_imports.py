@@ -23,7 +23,7 @@ ROOMS = [
     ("methods",),
     ("parallel",),
     ("checkpoints", "experiment"),
-    ("scoring",),
+    ("scoring", "epoch_log"),
     ("train",),
     ("metrics",),
     ("score_files",),

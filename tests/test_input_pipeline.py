@@ -95,7 +95,7 @@ def test_a_number_of_outliers_is_fixed_within_a_run(pool):
 
 
 def test_hosts_hold_the_parts_of_one_batch(pool):
-    [whole], [top], [bottom] = (batches(pool, 1, rows=rows) for rows in (None, range(0, 4), range(4, 8)))
+    [whole], [top], [bottom] = (batches(pool, 1, rows=rows) for rows in (None, range(4), range(4, 8)))
     for name in whole:
         np.testing.assert_array_equal(whole[name], np.concatenate([top[name], bottom[name]], 1))
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from asd_jax import checkpoints, evaluation, experiment, parallel, records, recordings, scoring, train
+from asd_jax import checkpoints, evaluation, experiment, parallel, recordings, records, scoring, train
 from asd_jax.errors import UserError
 from configs import proxy_outlier
 from tests.recordings import HIGH, LOW, prepare_machines, write_machines, write_tone
@@ -41,6 +41,10 @@ def config(data_dir, tmp_path_factory):
 def weights(workdir, runs=1):
     trained = scoring.load_trained(str(workdir))
     return jax.device_get([(s.params, s.batch_stats, s.opt_state) for s in trained.states])
+
+
+def epochs(workdir):
+    return [json.loads(line) for line in pathlib.Path(workdir, "metrics.jsonl").read_text().splitlines()]
 
 
 def same(one, other):
@@ -71,8 +75,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(config, tmp_path):
     assert 3 <= step < 18
     train.train(config, stopped)
     same(weights(tmp_path / "whole"), weights(stopped))
-    epochs = [json.loads(line)["epoch"] for line in open(f"{stopped}/metrics.jsonl")]
-    assert sorted(epochs) == [1, 2, 3, 4, 5, 6]
+    assert sorted(entry["epoch"] for entry in epochs(stopped)) == [1, 2, 3, 4, 5, 6]
     before = os.stat(f"{stopped}/metrics.jsonl").st_mtime
     train.train(config, stopped)  # finished: nothing left to do
     assert os.stat(f"{stopped}/metrics.jsonl").st_mtime == before
@@ -107,8 +110,7 @@ def test_runs_are_the_same_on_one_device_and_side_by_side_on_four(config, tmp_pa
     monkeypatch.setattr(parallel.jax, "devices", lambda *_: one)
     train.train(config, str(tmp_path / "one"))
     lines = [
-        {(entry["run"], entry["epoch"]): entry["loss"] for entry in map(json.loads, open(tmp_path / name / "metrics.jsonl"))}
-        for name in ("four", "one")
+        {(entry["run"], entry["epoch"]): entry["loss"] for entry in epochs(tmp_path / name)} for name in ("four", "one")
     ]
     assert lines[0].keys() == lines[1].keys() == {(0, 1), (0, 2), (1, 1), (1, 2)}
     assert lines[0] == pytest.approx(lines[1], rel=1e-3)
@@ -118,7 +120,8 @@ def test_runs_are_the_same_on_one_device_and_side_by_side_on_four(config, tmp_pa
 def test_a_training_moves_to_another_number_of_devices(config, tmp_path, monkeypatch):
     config.num_runs, config.num_epochs = 2, 2
     train.train(config, str(tmp_path))
-    monkeypatch.setattr(parallel.jax, "devices", lambda *_, all_devices=jax.devices(): all_devices[:1])
+    one = jax.devices()[:1]
+    monkeypatch.setattr(parallel.jax, "devices", lambda *_: one)
     trained = scoring.load_trained(str(tmp_path))
     assert len(trained.states) == 2
     assert [int(s.step[0]) for s in trained.states] == [6, 6]

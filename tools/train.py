@@ -21,7 +21,7 @@ def main() -> None:
     logging.getLogger().setLevel(logging.WARNING)
     train(_CONFIG.value, _WORKDIR.value)
     print(
-        f"Trained {_CONFIG.value.num_runs} run(s). Wrote checkpoints, metrics.jsonl and tensorboard/ to {_WORKDIR.value}"
+        f"Trained {_CONFIG.value.num_runs} run(s). Wrote checkpoints/, metrics.jsonl, tensorboard/ to {_WORKDIR.value}"
     )
 
 

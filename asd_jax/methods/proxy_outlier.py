@@ -49,7 +49,7 @@ class ProxyOutlier:
         variables = {"params": params, "batch_stats": batch_stats}
         logits, updated = self.network.apply(variables, batch["log_mel"], train=True, mutable=["batch_stats"])
         logits, label = logits.astype(jnp.float32), batch["label"]
-        # Each class is half of the whole batch, but not of the rows on one device: hence 2 x mean instead of a quotient.
+        # Each class is half of the whole batch, but not of the rows on one device: hence twice the mean, no quotient.
         metrics = {
             "normal_score": 2 * jnp.mean(logits * (1 - label)),
             "outlier_score": 2 * jnp.mean(logits * label),

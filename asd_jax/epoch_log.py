@@ -1,0 +1,83 @@
+"""What a training tells while it runs: means over every epoch, to metrics.jsonl and TensorBoard."""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+import optax
+from clu import metric_writers
+
+from asd_jax.errors import UserError
+from asd_jax.files import write_atomically
+
+
+class EpochLog:
+    """The metrics of some runs that train side by side."""
+
+    def __init__(
+        self, workdir: str, runs: Sequence[int], first: int, epoch_steps: int, batch_size: int, schedule: optax.Schedule
+    ) -> None:
+        self.runs, self.epoch_steps, self.schedule = runs, epoch_steps, schedule
+        self.windows = batch_size * len(runs)
+        self.path = os.path.join(workdir, "metrics.jsonl")
+        self._forget_after(first)
+        self.writers = [
+            metric_writers.SummaryWriter(os.path.join(workdir, "tensorboard", f"run_{run}")) for run in runs
+        ]
+        self._begin()
+
+    def _begin(self) -> None:
+        self.steps: list[dict[str, np.ndarray]] = []
+        self.wait, self.since = 0.0, time.perf_counter()
+
+    def add(self, step: int, metrics: dict[str, jax.Array], wait: float) -> float:
+        """Takes the metrics [runs] of a step; returns the mean loss.
+
+        Raises:
+            UserError: a loss or an update is not finite.
+        """
+        values = {name: np.asarray(value)[: len(self.runs)] for name, value in metrics.items()}
+        for run, loss, update in zip(self.runs, values["loss"], values["update_norm"], strict=True):
+            if not np.isfinite([loss, update]).all():
+                raise UserError(
+                    f"Step {step + 1} of run {run}: the loss is {loss} and the update's norm {update}; training "
+                    "stopped and the last checkpoint is kept: lower config.learning_rate, or look at the data."
+                )
+        self.steps.append(values)
+        self.wait += wait
+        if (step + 1) % self.epoch_steps == 0:
+            self._write(step + 1)
+        return float(values["loss"].mean())
+
+    def _write(self, done: int) -> None:
+        seconds = time.perf_counter() - self.since
+        speed = {
+            "learning_rate": float(self.schedule(done - 1)),
+            "windows_per_second": self.windows * len(self.steps) / seconds,
+            "input_wait_fraction": self.wait / seconds,
+        }
+        with open(self.path, "a") as file:
+            for position, (run, writer) in enumerate(zip(self.runs, self.writers, strict=True)):
+                means = {name: float(np.mean([s[name][position] for s in self.steps])) for name in self.steps[0]}
+                writer.write_scalars(done, means | speed)
+                file.write(
+                    json.dumps({"run": run, "epoch": done // self.epoch_steps, "step": done} | means | speed) + "\n"
+                )
+        self._begin()
+
+    def _forget_after(self, step: int) -> None:
+        """Lines of epochs that an earlier call wrote after its last checkpoint: they are trained again."""
+        if not os.path.exists(self.path):
+            return
+        with open(self.path) as file:
+            lines = [line for line in file if line.endswith("\n")]
+        kept = [line for line in lines if (entry := json.loads(line))["run"] not in self.runs or entry["step"] <= step]
+        write_atomically(self.path, "".join(kept))
+
+    def close(self) -> None:
+        """All is on disk after this."""
+        for writer in self.writers:
+            writer.close()
