@@ -5,6 +5,7 @@ batch of each training, whose gradients and batch statistics are averaged over i
 axis of runs, also where there is one run only.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -118,7 +119,7 @@ def train_step(mesh: Mesh, loss: Callable, optimizer: optax.GradientTransformati
     sharded = jax.shard_map(
         step, mesh=mesh, in_specs=(P(RUN), P(RUN, DATA)), out_specs=(P(RUN), P(RUN)), check_vma=False
     )
-    return jax.jit(sharded, donate_argnums=0)
+    return jax.jit(sharded, donate_argnums=0, compiler_options=_compiler_options(mesh.devices.flat[0].platform))
 
 
 def score_step(mesh: Mesh, score: Callable) -> Callable:
@@ -131,7 +132,21 @@ def score_step(mesh: Mesh, score: Callable) -> Callable:
         state = jax.tree.map(lambda x: x[0], states)
         return score(state.params, state.batch_stats, windows)[None]
 
-    return jax.jit(jax.shard_map(step, mesh=mesh, in_specs=(P(RUN), P(DATA)), out_specs=P(RUN, DATA), check_vma=False))
+    sharded = jax.shard_map(step, mesh=mesh, in_specs=(P(RUN), P(DATA)), out_specs=P(RUN, DATA), check_vma=False)
+    return jax.jit(sharded, compiler_options=_compiler_options(mesh.devices.flat[0].platform))
+
+
+@functools.cache
+def _compiler_options(platform: str) -> dict[str, str] | None:
+    """On the CPU, XLA's library YNN runs a convolution on one thread: it is left the sums only, which it does well."""
+    options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+    if platform != "cpu":
+        return None
+    try:
+        jax.jit(lambda: 0, compiler_options=options).lower().compile()
+    except jax.errors.JaxRuntimeError:  # a compiler that does not know the option
+        return None
+    return options
 
 
 def take_run(mesh: Mesh) -> Callable:

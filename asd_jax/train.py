@@ -134,11 +134,13 @@ class _Training:
         """Says what will be trained on what, and keeps it as training.json."""
         size = sum(np.prod(x.shape, dtype=int) for x in jax.tree.leaves(self.one_run.params))
         data = self.data
+        config = self.config
         print(
-            f"{self.config.machine_type}/{self.config.machine_id}: {len(data.normal)} normal clips, "
-            f"{len(data.outliers)} in outlier set {self.config.outlier_set}, {len(data.held_back)} held back; {size:,} parameters; "
-            f"{self.epoch_steps} steps an epoch\n{parallel.describe(self.mesh)}"
+            f"{config.machine_type}/{config.machine_id}: {len(data.normal)} normal clips, {len(data.held_back)} held back, "
+            f"{len(data.outliers)} in outlier set {config.outlier_set}; {size:,} parameters; "
+            f"{self.epoch_steps} steps an epoch"
         )
+        print(parallel.describe(self.mesh))
         summary = {
             "parameters": int(size),
             "steps_per_epoch": self.epoch_steps,
