@@ -136,9 +136,9 @@ class _Training:
         data = self.data
         config = self.config
         print(
-            f"{config.machine_type}/{config.machine_id}: {len(data.normal)} normal clips, {len(data.held_back)} held back, "
-            f"{len(data.outliers)} in outlier set {config.outlier_set}; {size:,} parameters; "
-            f"{self.epoch_steps} steps an epoch"
+            f"{config.machine_type}/{config.machine_id}: {len(data.normal)} normal clips, "
+            f"{len(data.held_back)} held back, {len(data.outliers)} in outlier set {config.outlier_set}; "
+            f"{size:,} parameters; {self.epoch_steps} steps an epoch"
         )
         print(parallel.describe(self.mesh))
         summary = {

@@ -3,14 +3,14 @@
 # Usage: bash tools/demo.sh [FOLDER]; writes to demo/ by default.
 set -euo pipefail
 folder=$(realpath -m "${1:-demo}")
-source "$(dirname "$0")/setup.sh"
+source "$(dirname "$0")/setup.sh" ""
 python=.venv/bin/python
-type=rotor id=00
+type=belt id=00
 
 step() { printf '\n== %s\n' "$1"; }
 
 step "1. Synthetic recordings of two machine types, three IDs each"
-$python tools/make_synthetic.py --out="$folder/raw" --machine_types=rotor,piston --machine_ids=00,01,02 \
+$python tools/make_synthetic.py --out="$folder/raw" --machine_types=belt,rotor --machine_ids=00,01,02 \
   --train_clips=60 --test_clips=20 --seconds=6
 
 step "2. Log-mels as TFRecords"
