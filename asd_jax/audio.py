@@ -8,6 +8,9 @@ import soxr
 
 from asd_jax.errors import UserError
 
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
+"""Of the files that count as recordings."""
+
 _UNKNOWN_SIZE = 0xFFFFFFFF  # what a recorder writes that streams and never learns the length
 _SHORTER = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 

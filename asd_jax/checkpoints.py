@@ -3,8 +3,11 @@
 A run's state is written beside a checksum of its bits: a file that decodes but is not what was written is found out.
 """
 
+import contextlib
+import errno
 import logging
 import os
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +34,8 @@ class RunCheckpoints:
     def save(self, step: int, state: jax.Array) -> None:
         """Starts saving a run's state (any pytree); returns as soon as the devices may go on."""
         tree = {"state": state, "checksum": _checksum(state)}
-        self._manager.save(step, args=ocp.args.StandardSave(tree), force=True)
+        with self._no_space_told():
+            self._manager.save(step, args=ocp.args.StandardSave(tree), force=True)
 
     def restore(self, step: int, like: jax.Array) -> jax.Array:
         """Reads the state of a step into the shapes, types and shardings of `like`.
@@ -56,7 +60,17 @@ class RunCheckpoints:
 
     def wait(self) -> None:
         """Returns when all is on disk."""
-        self._manager.wait_until_finished()
+        with self._no_space_told():
+            self._manager.wait_until_finished()
+
+    @contextlib.contextmanager
+    def _no_space_told(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # TensorStore tells a full disk as a ValueError among others
+            if f"os_error_code='{errno.ENOSPC}'" in str(error) or os.strerror(errno.ENOSPC) in str(error):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.folder) from error
+            raise
 
     def close(self) -> None:
         """Waits and frees the threads."""

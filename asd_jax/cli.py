@@ -25,7 +25,9 @@ def _parse(argv: list[str]) -> list[str]:
             return flags.FLAGS(argv)
         except AttributeError as error:  # ml_collections, for a key that the config does not have
             hint = re.search("Did you mean .*?[?]", str(error)) or [""]
-            raise UserError(f"The config has no key {re.findall('[a-z_0-9]+', str(error))[0]!r}. {hint[0]}") from error
+            raise UserError(
+                f"The config has no key {re.findall('[A-Za-z_0-9]+', str(error))[0]!r}. {hint[0]}"
+            ) from error
         except flags.Error as error:  # a recipe that raised is told with its traceback: the last line says it all
             raise UserError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
 

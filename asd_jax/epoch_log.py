@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-import optax
 from clu import metric_writers
 
 from asd_jax.errors import UserError
@@ -17,10 +16,8 @@ from asd_jax.files import write_atomically
 class EpochLog:
     """The metrics of some runs that train side by side."""
 
-    def __init__(
-        self, workdir: str, runs: Sequence[int], first: int, epoch_steps: int, batch_size: int, schedule: optax.Schedule
-    ) -> None:
-        self.runs, self.epoch_steps, self.schedule = runs, epoch_steps, schedule
+    def __init__(self, workdir: str, runs: Sequence[int], first: int, epoch_steps: int, batch_size: int) -> None:
+        self.runs, self.epoch_steps = runs, epoch_steps
         self.windows = batch_size * len(runs)
         self.path = os.path.join(workdir, "metrics.jsonl")
         self._forget_after(first)
@@ -55,7 +52,6 @@ class EpochLog:
     def _write(self, done: int) -> None:
         seconds = time.perf_counter() - self.since
         speed = {
-            "learning_rate": float(self.schedule(done - 1)),
             "windows_per_second": self.windows * len(self.steps) / seconds,
             "input_wait_fraction": self.wait / seconds,
         }
@@ -64,7 +60,12 @@ class EpochLog:
                 means = {name: float(np.mean([s[name][position] for s in self.steps])) for name in self.steps[0]}
                 writer.write_scalars(done, means | speed)
                 file.write(
-                    json.dumps({"run": run, "epoch": done // self.epoch_steps, "step": done} | means | speed) + "\n"
+                    json.dumps(
+                        {"run": run, "epoch": done // self.epoch_steps, "step": done, "steps": len(self.steps)}
+                        | means
+                        | speed
+                    )
+                    + "\n"
                 )
         self._begin()
 

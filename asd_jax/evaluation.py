@@ -5,6 +5,7 @@ import os
 import statistics
 
 import numpy as np
+from etils import epath
 
 from asd_jax import records, report, scoring
 from asd_jax.errors import UserError
@@ -20,7 +21,7 @@ def evaluate_workdir(workdir: str, labels_csv: str | None = None) -> str:
     deviation over the runs. Clips without a label, in the data and in `labels_csv`, are scored and not measured.
 
     Returns:
-        What to show: a table, or why there is none.
+        What to show: a table, or why there is none, and what was written.
     """
     trained = scoring.load_trained(workdir)
     config = trained.config
@@ -48,14 +49,18 @@ def evaluate_workdir(workdir: str, labels_csv: str | None = None) -> str:
     write_scores(os.path.join(folder, file_name), zip(names, scores.mean(0), strict=True))
     for run, row in enumerate(scores):
         write_scores(os.path.join(folder, f"run_{run}", file_name), zip(names, row, strict=True))
-    if set(labels) != {0, 1}:
+    labelled = [i for i, label in enumerate(labels) if label in (0, 1)]
+    if {labels[i] for i in labelled} != {0, 1}:
+        for stale in (os.path.join(folder, "result.csv"), os.path.join(workdir, "metrics.json")):
+            epath.Path(stale).unlink(missing_ok=True)  # of an earlier call, which had labels
         return (
-            f"Scored {len(names)} clips of {'/'.join(machine)}; not measured, since not all of them are labelled "
-            "as normal or anomalous, or all alike (give --labels)."
+            f"Scored {len(names)} clips of {'/'.join(machine)}. Not measured: that takes clips labelled normal and "
+            f"clips labelled anomalous (--labels=eval_data_list.csv).\nWrote {folder}"
         )
 
     def measure(row: np.ndarray) -> report.Results:
-        return report.evaluate([ScoreSet(*machine, None, tuple(names), tuple(labels), tuple(row.tolist()))])
+        columns = ([column[i] for i in labelled] for column in (names, labels, row.tolist()))
+        return report.evaluate([ScoreSet(*machine, None, *map(tuple, columns))])
 
     runs = [measure(row) for row in scores]
     together = measure(scores.mean(0))
@@ -72,6 +77,7 @@ def evaluate_workdir(workdir: str, labels_csv: str | None = None) -> str:
         "machine_type": config.machine_type,
         "machine_id": config.machine_id,
         "clips": len(names),
+        "labelled_clips": len(labelled),
         "runs": [{"run": run, **{name: values[run] for name, values in measures.items()}} for run in range(len(runs))],
         "mean": mean,
         "std": std,
@@ -82,4 +88,5 @@ def evaluate_workdir(workdir: str, labels_csv: str | None = None) -> str:
     rows.append([*machine, "mean over runs", mean["AUC"], mean["pAUC"]])
     rows.append([*machine, "standard deviation", std["AUC"], std["pAUC"]])
     rows.append([*machine, "mean score of the runs", summary["mean_score"]["AUC"], summary["mean_score"]["pAUC"]])
-    return report.format_table(["machine type", "ID", "", "AUC", "pAUC"], rows)
+    table = report.format_table(["machine type", "ID", "", "AUC", "pAUC"], rows)
+    return f"{table}\nWrote {folder} and {os.path.join(workdir, 'metrics.json')}"

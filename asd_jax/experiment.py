@@ -16,7 +16,9 @@ from asd_jax.methods.proxy_outlier import ProxyOutlier
 from asd_jax.models.resnet import ResNet
 from asd_jax.parallel import DATA
 
-_CONFIG = "config.json"
+_CONFIG, _SUMMARY = "config.json", "training.json"
+_MAY_CHANGE = ("compilation_cache",)
+"""Keys that have no say in what is trained."""
 
 
 def check(config: ml_collections.ConfigDict) -> None:
@@ -28,7 +30,6 @@ def check(config: ml_collections.ConfigDict) -> None:
         "num_runs",
         "batch_size",
         "num_epochs",
-        "learning_rate",
         "window",
         "score_hop",
         "checkpoint_epochs",
@@ -44,10 +45,18 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise UserError(
             f"config.num_outliers={config.num_outliers} was given: expected a number above 0, or None for all."
         )
-    if config.held_back < 0:
-        raise UserError(f"config.held_back={config.held_back} was given: expected 0 or more clips.")
-    if config.seed < 0:
-        raise UserError(f"config.seed={config.seed} was given: expected 0 or more.")
+    if config.held_back < 0 or config.held_back == 1:
+        raise UserError(
+            f"config.held_back={config.held_back} was given: expected 0, or at least 2 clips for a threshold."
+        )
+    if not 0 <= config.seed < 2**31:
+        raise UserError(f"config.seed={config.seed} was given: expected a number from 0 to {2**31 - 1}.")
+    if len(config.blocks) != 3 or min(config.blocks) < 1:
+        raise UserError(f"config.blocks={tuple(config.blocks)} was given: expected three numbers above 0, one a stage.")
+    for key in ("learning_rate", "learning_rate_decay", "beta2"):
+        if not 0 < config[key] <= 1:
+            raise UserError(f"config.{key}={config[key]} was given: expected a number above 0 and not above 1.")
+    _among("method", config.method, ("proxy_outlier",))
     _among("features", config.features, PRESETS)
     _among("precision", config.precision, ("float32", "bfloat16"))
 
@@ -99,7 +108,7 @@ def store_config(config: ml_collections.ConfigDict, workdir: str) -> None:
     new = json.loads(config.to_json_best_effort())
     if os.path.exists(path):
         old = _read(path)
-        for key in sorted(old.keys() | new.keys()):
+        for key in sorted((old.keys() | new.keys()) - set(_MAY_CHANGE)):
             if old.get(key) != new.get(key):
                 raise UserError(
                     f"config.{key} is {new.get(key)!r}, but {workdir} was begun with {old.get(key)!r}: "
@@ -114,7 +123,32 @@ def load_config(workdir: str) -> ml_collections.ConfigDict:
     path = os.path.join(workdir, _CONFIG)
     if not os.path.exists(path):
         raise UserError(f"{workdir} is not a workdir of tools/train.py: it holds no {_CONFIG}.")
-    return ml_collections.ConfigDict(_read(path))
+    config = ml_collections.ConfigDict(_read(path))
+    if "method" not in config:
+        raise UserError(f"{path} is not a config that tools/train.py wrote: it has no key 'method'.")
+    return config
+
+
+def store_summary(summary: dict, workdir: str) -> None:
+    """Keeps what is trained on what; a workdir begun on other data is refused, naming what differs."""
+    path = os.path.join(workdir, _SUMMARY)
+    if os.path.exists(path):
+        old = _read(path)
+        for key, value in summary.items():
+            if old.get(key) != value:
+                raise UserError(
+                    f"The prepared data are not those that {workdir} was begun with ({key} was {old.get(key)!r} and is "
+                    f"{value!r}): train into another workdir."
+                )
+    write_atomically(path, json.dumps(summary, indent=2) + "\n")
+
+
+def load_summary(workdir: str) -> dict:
+    """What `store_summary` kept."""
+    path = os.path.join(workdir, _SUMMARY)
+    if not os.path.exists(path):
+        raise UserError(f"The training in {workdir} has not begun: run tools/train.py with the same config.")
+    return _read(path)
 
 
 def _read(path: str) -> dict:

@@ -6,6 +6,7 @@ holds depends only on (seed, run, epoch, step): a resumed training goes on with 
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -24,13 +25,13 @@ class LogMels:
     """Log-mels of many clips, back to back.
 
     Attributes:
-        frames: [all frames, mels], dtype as stored.
+        frames: [all frames, mels], type as stored; a tensor, since tf.data would copy an array.
         first: [clips], where each clip begins in `frames`.
         length: [clips], its number of frames.
         names: [clips], file names.
     """
 
-    frames: np.ndarray
+    frames: tf.Tensor
     first: np.ndarray
     length: np.ndarray
     names: tuple[str, ...]
@@ -41,43 +42,47 @@ class LogMels:
     def select(self, clips: Sequence[int]) -> "LogMels":
         """The same memory, other clips."""
         return LogMels(
-            self.frames, self.first[list(clips)], self.length[list(clips)], tuple(self.names[i] for i in clips)
+            self.frames,
+            self.first[np.array(clips, int)],
+            self.length[np.array(clips, int)],
+            tuple(self.names[i] for i in clips),
         )
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """The log-mels [frames, mels], clip by clip."""
         for first, length in zip(self.first, self.length, strict=True):
-            yield self.frames[first : first + length]
+            yield self.frames[first : first + length].numpy()
 
 
 def load(store: Store, machines: Sequence[Machine], split: str, window: int) -> list[LogMels]:
-    """Reads the machines' clips of a split that are at least one window long; all machines share one memory.
+    """Reads the machines' clips of a split; shorter ones than a window are left out, and counted in a printed sentence.
+
+    All machines share one memory: its size is that of the log-mels, and twice that while they are read.
 
     Returns:
         The clips of each machine, in the order given.
 
     Raises:
-        UserError: a record is damaged, or a machine has no clip that is long enough.
+        UserError: a record is damaged.
     """
-    buffer, lengths, names, last = bytearray(), [], [], []
+    buffer, lengths, names, last = bytearray(), [], [], [0]
     for machine in machines:
-        before = len(names)
+        short = 0
         for example in store.examples(machine, split):
             log_mel = example["log_mel"]
-            if len(log_mel) >= window:
-                buffer += log_mel.tobytes()
-                lengths.append(len(log_mel))
-                names.append(example["name"].decode())
-        if len(names) == before:
-            raise UserError(
-                f"No {split} clip of {'/'.join(machine)} is one window ({window} frames) long: "
-                "longer recordings are needed."
-            )
+            if len(log_mel) < window:
+                short += 1
+                continue
+            buffer += log_mel.tobytes()
+            lengths.append(len(log_mel))
+            names.append(example["name"].decode())
+        if short:
+            print(f"Left out {short} clips of {'/'.join(machine)} that are shorter than one window ({window} frames)")
         last.append(len(names))
     length = np.array(lengths, np.int64)
-    frames = np.frombuffer(buffer, log_mel.dtype).reshape(-1, log_mel.shape[1])
+    frames = tf.constant(np.frombuffer(buffer, store.dtype).reshape(-1, store.preset.n_mels))
     everything = LogMels(frames, length.cumsum() - length, length, tuple(names))
-    return [everything.select(range(begin, end)) for begin, end in zip([0, *last], last, strict=False)]
+    return [everything.select(range(begin, end)) for begin, end in itertools.pairwise(last)]
 
 
 def join(parts: Sequence[LogMels]) -> LogMels:
@@ -146,7 +151,7 @@ def proxy_outlier_batches(
     rows = range(batch_size) if rows is None else rows
     label = np.repeat(np.float32([0, 1]), half)[rows.start : rows.stop]
     both = join([normal, outliers])  # so that one gather serves the whole batch
-    frames, first, starts = tf.constant(both.frames), tf.constant(both.first), tf.constant(both.length - window + 1)
+    first, starts = tf.constant(both.first), tf.constant(both.length - window + 1)
     subsets = [_subset(len(outliers), num_outliers, _seed(seed, _SUBSET, run)) + len(normal) for run in runs]
 
     def clips_and_windows(epoch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -171,7 +176,7 @@ def proxy_outlier_batches(
     def windows(begin: tf.Tensor) -> dict[str, tf.Tensor]:
         begin = begin[:, rows.start : rows.stop]
         return {
-            "log_mel": tf.gather(frames, begin[..., None] + tf.range(window, dtype=tf.int64)),
+            "log_mel": tf.gather(both.frames, begin[..., None] + tf.range(window, dtype=tf.int64)),
             "label": tf.constant(np.tile(label, (len(runs), 1))),
         }
 

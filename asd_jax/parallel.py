@@ -16,8 +16,6 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from asd_jax.errors import UserError
-
 RUN, DATA = "run", "data"
 Batch = dict[str, jax.Array]
 
@@ -41,12 +39,6 @@ def make_mesh(num_runs: int, batch_size: int, devices: Sequence[jax.Device] | No
     runs = min(num_runs, len(devices))
     split = max(n for n in range(1, len(devices) // runs + 1) if batch_size % n == 0)
     used = devices[: runs * split]
-    left_out = {d.process_index for d in devices} - {d.process_index for d in used}
-    if left_out:
-        raise UserError(
-            f"config.batch_size={batch_size} with config.num_runs={num_runs} leaves the hosts {sorted(left_out)} "
-            f"without work on {len(devices)} devices: choose values that use them, or start fewer hosts."
-        )
     axis_types = (jax.sharding.AxisType.Auto,) * 2
     return Mesh(np.array(used).reshape(runs, split), (RUN, DATA), axis_types=axis_types)
 
@@ -97,11 +89,14 @@ def init_states(mesh: Mesh, init: Callable, optimizer: optax.GradientTransformat
     return jax.jit(jax.vmap(one), out_shardings=state_sharding(mesh))
 
 
-def train_step(mesh: Mesh, loss: Callable, optimizer: optax.GradientTransformation) -> Callable:
+def train_step(
+    mesh: Mesh, loss: Callable, optimizer: optax.GradientTransformation, schedule: optax.Schedule
+) -> Callable:
     """Compiles `(State, batch [runs, batch, ...]) -> (State, metrics [runs])`; the state given is consumed.
 
     `loss(params, batch_stats, batch, key) -> (loss, (batch_stats, metrics))` sees one run's rows on one device; its
-    losses and metrics are means over rows, its batch statistics already those of the whole batch.
+    losses and metrics are means over rows, its batch statistics already those of the whole batch. To its metrics come
+    "loss", "update_norm" (of all parameters together) and "learning_rate".
     """
 
     def step(states: State, batches: Batch) -> tuple[State, dict[str, jax.Array]]:
@@ -111,7 +106,7 @@ def train_step(mesh: Mesh, loss: Callable, optimizer: optax.GradientTransformati
         (value, (batch_stats, metrics)), grads = grad(state.params, state.batch_stats, batch, key)
         grads, metrics = jax.lax.pmean((grads, {"loss": value, **metrics}), DATA)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        metrics["update_norm"] = optax.tree.norm(updates)
+        metrics |= {"update_norm": optax.tree.norm(updates), "learning_rate": jnp.float32(schedule(state.step))}
         params = optax.apply_updates(state.params, updates)
         new = State(state.step + 1, state.key, params, batch_stats, opt_state)
         return jax.tree.map(lambda x: x[None], (new, metrics))

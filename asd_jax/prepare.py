@@ -57,6 +57,7 @@ class _Shard:
     split: str
     first: int
     clips: Sequence[Clip]
+    folder: str  # clips are called by their path below it: two of one name in two folders stay apart
 
     @property
     def summary(self) -> epath.Path:
@@ -102,7 +103,7 @@ def prepare(
     manifest = _open(data_dir, preset_name, dtype)
     workers = workers or os.cpu_count()
     by_machine: dict[Machine, list[Clip]] = {}
-    for clip in sorted(clips, key=lambda clip: (clip.machine, clip.split, os.path.basename(clip.path), clip.path)):
+    for clip in sorted(clips, key=lambda clip: (clip.machine, clip.split, clip.path)):
         by_machine.setdefault(clip.machine, []).append(clip)
     found = {machine: _as_found(dataset, mine) for machine, mine in by_machine.items()}
     already_there = tuple(machine for machine in found if _is_there(manifest, found[machine], say))
@@ -169,9 +170,10 @@ def _shards(manifest: Manifest, machine: MachineRecords, clips: Sequence[Clip]) 
     shards = []
     for split in records.SPLITS:
         mine = [clip for clip in clips if clip.split == split]
+        below = os.path.commonpath([os.path.dirname(os.path.abspath(clip.path)) for clip in mine]) if mine else ""
         for first in range(0, len(mine), _SHARD_CLIPS):
             path = folder / f"{split}-{first:08}.tfrecord"
-            shards.append(_Shard(path, split, first, tuple(mine[first : first + _SHARD_CLIPS])))
+            shards.append(_Shard(path, split, first, tuple(mine[first : first + _SHARD_CLIPS]), below))
     return shards
 
 
@@ -227,7 +229,7 @@ def _write(shard: _Shard, results: Iterable[_Result], serialize: Callable[[dict]
                 example = {
                     "log_mel": result.log_mel,
                     "label": records.UNLABELLED if clip.label is None else clip.label,
-                    "name": os.path.basename(clip.path),
+                    "name": os.path.relpath(clip.path, shard.folder),
                     "part": clip.part,
                     "domain": clip.domain,
                     "index": index,

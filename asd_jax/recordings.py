@@ -11,12 +11,10 @@ import numpy as np
 from tqdm import tqdm
 
 from asd_jax import metrics, scoring
-from asd_jax.audio import read_audio
+from asd_jax.audio import SUFFIXES, read_audio
 from asd_jax.errors import UserError
 from asd_jax.features import PRESETS, log_mels
 from asd_jax.files import write_atomically
-
-_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aiff", ".aif")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +25,14 @@ class Outcome:
         files: those that were scored.
         scores: [files], larger is more anomalous.
         threshold: above it a recording is decided anomalous; None where the training held no clips back.
+        decisions: [files] "anomalous" or "normal"; empty without a threshold.
         problems: one sentence for every recording that could not be scored.
     """
 
     files: Sequence[str]
     scores: np.ndarray
     threshold: float | None
+    decisions: Sequence[str]
     problems: Sequence[str]
 
 
@@ -64,14 +64,15 @@ def score_recordings(workdir: str, source: str, output: str, target_fpr: float) 
             yield log_mel
 
     scores = trained.score(read()).mean(0)
+    decisions = [] if threshold is None else ["anomalous" if score > threshold else "normal" for score in scores]
+    names = [os.path.relpath(file, source) if os.path.isdir(source) else file for file in scored]
+    columns = {"file": names, "score": scores.tolist()} | ({"decision": decisions} if decisions else {})
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["file", "score"] if threshold is None else ["file", "score", "decision"])
-    for file, score in zip(scored, scores.tolist(), strict=True):
-        decision = [] if threshold is None else ["anomalous" if score > threshold else "normal"]
-        rows.writerow([os.path.relpath(file, source) if os.path.isdir(source) else file, score, *decision])
+    rows.writerow(columns)
+    rows.writerows(zip(*columns.values(), strict=True))
     write_atomically(output, text.getvalue())
-    return Outcome(scored, scores, threshold, problems)
+    return Outcome(scored, scores, threshold, decisions, problems)
 
 
 def find_recordings(source: str) -> list[str]:
@@ -84,10 +85,10 @@ def find_recordings(source: str) -> list[str]:
         os.path.join(folder, name)
         for folder, _, names in os.walk(source)
         for name in names
-        if name.lower().endswith(_SUFFIXES) and not name.startswith(".")
+        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
     ]
     if not found:
-        raise UserError(f"--input={source} holds no audio file: expected {', '.join(_SUFFIXES)}.")
+        raise UserError(f"--input={source} holds no audio file: expected {', '.join(SUFFIXES)}.")
     return sorted(found)
 
 

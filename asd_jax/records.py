@@ -53,28 +53,21 @@ class Store(Manifest):
             "name" (of the file), "part", "domain", "index" (place among all clips found, sorted by name).
 
         Raises:
-            UserError: the machine or split is not stored. A damaged file shows while iterating: see `damage_named`.
+            UserError: the machine or split is not stored. A damaged file shows while iterating: see `examples`.
         """
         return self._builder(machine, split).as_dataset(split, read_config=_READ)
 
     def examples(self, machine: Machine, split: str) -> Iterator[dict[str, Any]]:
-        """The clips of `read` as dicts of NumPy values; a damaged file is a UserError that names it."""
-        with self.damage_named([machine], split):
-            yield from self.read(machine, split).as_numpy_iterator()
-
-    @contextlib.contextmanager
-    def damage_named(self, machines: Sequence[Machine], split: str) -> Iterator[None]:
-        """Around the reading of these machines: a damaged or missing file becomes a UserError that names it."""
+        """The clips of `read` as dicts of NumPy values; a damaged or missing file is a UserError that names it."""
         try:
-            yield
+            yield from self.read(machine, split).as_numpy_iterator()
         except tf.errors.OpError as error:
-            for machine in machines:
-                info = self._builder(machine, split).info.splits[split]
-                for path, count in zip(info.filepaths, info.shard_lengths, strict=True):
-                    if not _is_whole(path, count):
-                        raise UserError(
-                            f"{path} is damaged or missing: delete {path.parent} and prepare {'/'.join(machine)} again."
-                        ) from error
+            info = self._builder(machine, split).info.splits[split]
+            for path, count in zip(info.filepaths, info.shard_lengths, strict=True):
+                if not _is_whole(path, count):
+                    raise UserError(
+                        f"{path} is damaged or missing: delete {path.parent} and prepare {'/'.join(machine)} again."
+                    ) from error
             raise
 
     def _builder(self, machine: Machine, split: str) -> tfds.core.DatasetBuilder:

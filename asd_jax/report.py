@@ -124,26 +124,6 @@ def write_result_csv(results: Results, path: epath.PathLike) -> None:
     write_atomically(path, text.getvalue())
 
 
-def results_as_dict(results: Results) -> dict:
-    """The results as plain dictionaries, lists and numbers, for JSON."""
-
-    def named(values: Sequence[float]) -> dict[str, float]:
-        return dict(zip(results.columns, values, strict=True))
-
-    def means_as_dict(means: Means) -> dict:
-        return {"arithmetic_mean": named(means.arithmetic), "harmonic_mean": named(means.harmonic)}
-
-    return {
-        "rows": [
-            {"machine_type": r.machine_type, "machine_id": r.machine_id, "domain": r.domain, **named(r.values)}
-            for r in results.rows
-        ],
-        "machine_types": {name: means_as_dict(means) for name, means in results.machine_means.items()},
-        **means_as_dict(results.means),
-        "official_score": results.official_score,
-    }
-
-
 def results_table(results: Results) -> str:
     """The results as a table for the terminal, in percent."""
     place = ["machine type", "section", "domain"] if results.has_domains else ["machine type", "ID"]

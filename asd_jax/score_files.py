@@ -4,24 +4,20 @@ import csv
 import dataclasses
 import io
 import math
-import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from etils import epath
 
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
+from asd_jax.label_list import LabelList, label_in_name, read_label_list, read_rows, without_extension
 
 _LAYOUT_2021 = re.compile(
     r"anomaly_score_(?P<type>.+)_(?P<prefix>section_(?P<id>.+)_(?P<domain>source|target)_test)\.csv"
 )
 _LAYOUT_2020 = re.compile(r"anomaly_score_(?P<type>.+)_(?P<prefix>id_(?P<id>.+))\.csv")
 _LAYOUTS = "anomaly_score_<type>_id_<ID>.csv or anomaly_score_<type>_section_<section>_<source|target>_test.csv"
-_LABELS = {"normal": 0, "anomaly": 1}
-
-LabelList = dict[str, dict[str, int]]
-"""Machine type -> clip name without extension -> 0 normal, 1 anomaly."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,45 +78,6 @@ def read_score_directory(folder: epath.PathLike, labels_csv: epath.PathLike | No
     return score_sets
 
 
-def read_label_list(path: epath.PathLike) -> LabelList:
-    """The labels of an `eval_data_list.csv`.
-
-    A row that holds a machine type only starts its clips, one a row: `unlabelled name,labelled name,0|1` (2020), or
-    `unlabelled name,labelled name` (2021), whose label is in the second name.
-
-    Raises:
-        UserError: no such file, or a row that fits none of these, or a clip twice.
-    """
-    expected = "a machine type alone, then rows 'unlabelled name,labelled name,0|1'"
-    labels: LabelList = {}
-    clips = None
-    for line, row in _read_rows(path):
-        if len(row) == 1:
-            clips = labels.setdefault(row[0].strip(), {})
-            continue
-        if len(row) == 3:
-            label = {"0": 0, "1": 1}.get(row[2].strip())
-        else:
-            label = label_in_name(row[1]) if len(row) == 2 else None
-        if clips is None or label is None:
-            raise UserError(
-                f"{path} line {line} is no row of a label list: found '{','.join(row)}', expected {expected}."
-            )
-        name = _without_extension(row[0])
-        if name in clips:
-            raise UserError(f"{path} line {line} lists {row[0]} a second time: expected every clip once.")
-        clips[name] = label
-    if not labels:
-        raise UserError(f"{path} is empty: expected {expected}.")
-    return labels
-
-
-def label_in_name(name: str) -> int | None:
-    """0 or 1 by the first `normal` or `anomaly` between the underscores of a clip's name, None where there is none."""
-    words = _without_extension(os.path.basename(name)).split("_")
-    return next((_LABELS[word] for word in words if word in _LABELS), None)
-
-
 def _read_score_set(path: epath.Path, listed: LabelList, labels_csv: epath.PathLike | None) -> ScoreSet:
     # The layout of 2021 first, and greedy types: a machine type may itself hold "_id_" or "_section_".
     match = _LAYOUT_2021.fullmatch(path.name) or _LAYOUT_2020.fullmatch(path.name)
@@ -173,7 +130,7 @@ def _read_decisions(score_path: epath.Path, names: tuple[str, ...]) -> tuple[int
 def _read_numbers(path: epath.Path) -> dict[str, float]:
     """Clip name without extension -> the number in its row."""
     numbers = {}
-    for line, row in _read_rows(path):
+    for line, row in read_rows(path):
         try:
             name, number = row[0], float(row[1])
         except (IndexError, ValueError):
@@ -182,30 +139,13 @@ def _read_numbers(path: epath.Path) -> dict[str, float]:
             raise UserError(f"{path} line {line} is '{','.join(row)}': expected 'file name,number'.")
         if not math.isfinite(number):
             raise UserError(f"{path} line {line} gives {number} for {name}: expected a finite number.")
-        clip = _without_extension(name)
+        clip = without_extension(name)
         if clip in numbers:
             raise UserError(f"{path} line {line} names {name} a second time: expected every clip once.")
         numbers[clip] = number
     if not numbers:
         raise UserError(f"{path} is empty: expected rows 'file name,number'.")
     return numbers
-
-
-def _read_rows(path: epath.PathLike) -> Iterator[tuple[int, list[str]]]:
-    """(line number, cells) of every row that is not blank."""
-    try:
-        reader = csv.reader(io.StringIO(epath.Path(path).read_bytes().decode("utf-8-sig")))
-        for row in reader:
-            if row:
-                yield reader.line_num, row
-    except (FileNotFoundError, IsADirectoryError):
-        raise UserError(f"There is no file {path}: expected a CSV file.") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is not a CSV file in UTF-8: {error}.") from None
-
-
-def _without_extension(name: str) -> str:
-    return os.path.splitext(name.strip())[0]
 
 
 def _check_alike(folder: epath.Path, paths: list[epath.Path], flags: list[bool], what: str) -> None:

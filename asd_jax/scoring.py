@@ -1,6 +1,7 @@
 """Clip scores from a trained workdir: every window of every clip, once, and the mean over the windows of a clip."""
 
 import dataclasses
+import itertools
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -66,8 +67,7 @@ def load_trained(workdir: str) -> Trained:
     """
     config = experiment.load_config(workdir)
     experiment.enable_compilation_cache(config)
-    with open(os.path.join(workdir, "training.json")) as file:
-        training = json.load(file)
+    training = experiment.load_summary(workdir)
     mesh = parallel.make_mesh(config.num_runs, config.batch_size)
     method = experiment.make_method(config)
     optimizer, _ = experiment.make_optimizer(config, training["steps_per_epoch"])
@@ -94,14 +94,20 @@ def load_trained(workdir: str) -> Trained:
 def held_back_scores(workdir: str) -> dict[str, float]:
     """File name -> score, mean over the runs, of the normal clips that training did not see; none where it saw all."""
     path = os.path.join(workdir, _HELD_BACK)
-    if not os.path.exists(path):
-        return {}
-    with open(path) as file:
-        return json.load(file)
+    if os.path.exists(path):
+        with open(path) as file:
+            return json.load(file)
+    if experiment.load_summary(workdir)["held_back"]:
+        raise UserError(
+            f"The held-back clips of {workdir} are not scored yet: run tools/train.py with the same config again."
+        )
+    return {}
 
 
 def score_held_back(workdir: str, clips: LogMels) -> None:
-    """Scores them and keeps the scores in the workdir."""
+    """Scores them, where that has not been done, and keeps the scores in the workdir."""
+    if os.path.exists(os.path.join(workdir, _HELD_BACK)):
+        return
     scores = load_trained(workdir).score(clips, len(clips)).mean(0).tolist()
     text = json.dumps(dict(zip(clips.names, scores, strict=True)), indent=2) + "\n"
     write_atomically(os.path.join(workdir, _HELD_BACK), text)
@@ -115,20 +121,13 @@ def window_batches(
     Yields:
         (windows [batch, window, mels], clip number of each [batch]); -1 marks the padding of the last batch.
     """
-    pieces: list[np.ndarray] = []
-    owners: list[np.ndarray] = []
-    waiting = 0
-    for clip, log_mel in enumerate(log_mels):
-        windows = np.lib.stride_tricks.sliding_window_view(log_mel, window, axis=0)[::hop].swapaxes(1, 2)
-        pieces.append(windows)
-        owners.append(np.full(len(windows), clip))
-        waiting += len(windows)
-        while waiting >= batch_size:
-            windows, clips = np.concatenate(pieces), np.concatenate(owners)
-            yield windows[:batch_size], clips[:batch_size]
-            pieces, owners = [windows[batch_size:]], [clips[batch_size:]]
-            waiting -= batch_size
-    if waiting:
-        windows, clips = np.concatenate(pieces), np.concatenate(owners)
-        padding = batch_size - waiting
+    # One window at a time, as views: an hour-long recording takes no more memory than its log-mel.
+    windows_of_clips = (
+        (view, clip)
+        for clip, log_mel in enumerate(log_mels)
+        for view in np.lib.stride_tricks.sliding_window_view(log_mel, window, axis=0)[::hop].swapaxes(1, 2)
+    )
+    while batch := list(itertools.islice(windows_of_clips, batch_size)):
+        windows, clips = np.stack([view for view, _ in batch]), np.array([clip for _, clip in batch])
+        padding = batch_size - len(batch)
         yield np.pad(windows, ((0, padding), (0, 0), (0, 0))), np.pad(clips, (0, padding), constant_values=-1)

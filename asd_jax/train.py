@@ -4,9 +4,7 @@ import collections
 import contextlib
 import dataclasses
 import functools
-import json
-import logging
-import os
+import hashlib
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +18,7 @@ from tqdm import tqdm
 from asd_jax import experiment, input_pipeline, parallel, records, scoring
 from asd_jax.checkpoints import RunCheckpoints, restore_newest
 from asd_jax.epoch_log import EpochLog
-from asd_jax.files import write_atomically
+from asd_jax.errors import UserError
 from asd_jax.methods.proxy_outlier import ProxyOutlier
 from asd_jax.outliers import outlier_machines
 
@@ -46,8 +44,15 @@ def load_data(config: ml_collections.ConfigDict) -> TrainingData:
     target = (config.machine_type, config.machine_id)
     pool = outlier_machines(config.outlier_set, target, store.groups())
     normal, *outliers = input_pipeline.load(store, [target, *pool], "train", config.window)
+    outliers = input_pipeline.join(outliers)
+    for clips, what in (
+        (normal, f"normal clip of {'/'.join(target)}"),
+        (outliers, f"clip of outlier set {config.outlier_set}"),
+    ):
+        if not len(clips):
+            raise UserError(f"No {what} is one window ({config.window} frames) long: longer recordings are needed.")
     normal, held_back = input_pipeline.hold_back(normal, config.held_back, config.seed)
-    return TrainingData(normal, held_back, input_pipeline.join(outliers))
+    return TrainingData(normal, held_back, outliers)
 
 
 def train(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -68,7 +73,9 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
     training = _Training(config, workdir, method, data, mesh)
     training.describe()
     checkpoints = [RunCheckpoints(workdir, run) for run in range(config.num_runs)]
-    steps = {run: set(c.steps()) for run, c in enumerate(checkpoints)}
+    for one in checkpoints:
+        training.drop_damaged(one)
+    steps = {run: set(one.steps()) for run, one in enumerate(checkpoints)}
     unfinished = {run: done for run, done in steps.items() if training.num_steps not in done}
     for runs in group_runs(unfinished, mesh.shape[parallel.RUN]):
         training.train_group(runs, [checkpoints[run] for run in runs])
@@ -106,9 +113,9 @@ class _Training:
         self.config, self.workdir, self.data, self.mesh = config, workdir, data, mesh
         self.epoch_steps = input_pipeline.steps_per_epoch(len(data.normal), config.batch_size)
         self.num_steps = self.epoch_steps * config.num_epochs
-        optimizer, self.schedule = experiment.make_optimizer(config, self.epoch_steps)
+        optimizer, schedule = experiment.make_optimizer(config, self.epoch_steps)
         self.init = parallel.init_states(mesh, method.init, optimizer, config.seed)
-        self.jitted_step = parallel.train_step(mesh, method.loss, optimizer)
+        self.jitted_step = parallel.train_step(mesh, method.loss, optimizer, schedule)
         self.take_run = parallel.take_run(mesh)
         self.one_run = parallel.single_run(mesh, method.init, optimizer)
 
@@ -118,7 +125,9 @@ class _Training:
         rows = (self.mesh.shape[parallel.RUN], self.config.batch_size)
         n_mels = self.data.normal.frames.shape[1]
         shapes = {
-            "log_mel": jax.ShapeDtypeStruct((*rows, self.config.window, n_mels), self.data.normal.frames.dtype),
+            "log_mel": jax.ShapeDtypeStruct(
+                (*rows, self.config.window, n_mels), self.data.normal.frames.dtype.as_numpy_dtype
+            ),
             "label": jax.ShapeDtypeStruct(rows, np.float32),
         }
         states = jax.eval_shape(self.init, jnp.arange(rows[0]))
@@ -141,6 +150,7 @@ class _Training:
             f"{size:,} parameters; {self.epoch_steps} steps an epoch"
         )
         print(parallel.describe(self.mesh))
+        names = "\n".join(sorted(data.normal.names) + sorted(data.outliers.names))
         summary = {
             "parameters": int(size),
             "steps_per_epoch": self.epoch_steps,
@@ -148,8 +158,14 @@ class _Training:
             "normal_clips": len(data.normal),
             "outlier_clips": len(data.outliers),
             "held_back": list(data.held_back.names),
+            "names_sha256": hashlib.sha256(names.encode()).hexdigest(),
         }
-        write_atomically(os.path.join(self.workdir, "training.json"), json.dumps(summary, indent=2) + "\n")
+        experiment.store_summary(summary, self.workdir)
+
+    def drop_damaged(self, checkpoints: RunCheckpoints) -> None:
+        """Forgets what is damaged after a run's newest whole checkpoint: those steps are trained again."""
+        if found := restore_newest([checkpoints], [self.one_run]):
+            checkpoints.delete_after(found[0])
 
     def train_group(self, runs: Sequence[int], checkpoints: Sequence[RunCheckpoints]) -> None:
         """Trains some runs side by side, from their newest common checkpoint to the end."""
@@ -158,7 +174,7 @@ class _Training:
         step_fn = self.step
         first, states = self._start(padded, checkpoints)
         batches = self._batches(padded, first)
-        log = EpochLog(self.workdir, runs, first, self.epoch_steps, self.config.batch_size, self.schedule)
+        log = EpochLog(self.workdir, runs, first, self.epoch_steps, self.config.batch_size)
         pending = None
         with (
             _Sigterm() as sigterm,
@@ -197,7 +213,7 @@ class _Training:
         step, states = found
         for checkpoint in checkpoints:
             checkpoint.delete_after(step)
-        logging.info("Run %s goes on after step %d.", _span(runs), step)
+        print(f"Run {_span(runs)} goes on after step {step} of {self.num_steps}")
         return step, parallel.stack_runs(self.mesh, states + states[-1:] * (len(runs) - len(states)))
 
     def _batches(self, runs: Sequence[int], first_step: int) -> Iterator[parallel.Batch]:

@@ -126,3 +126,15 @@ def test_own_recordings_may_have_any_format(tmp_path):
     report = check.check(str(tmp_path), "folder", RATE)
     assert report.all_problems == []
     assert report.rows[0].formats == ("44100 Hz x 2", "8000 Hz x 1") and report.rows[0].seconds == 3
+
+
+def test_a_name_that_does_not_fit_is_listed_beside_the_rows(tmp_path):
+    for i in range(3):
+        write(tmp_path / f"dev_data/drill/train/normal_id_00_0000000{i}.wav", seconds=2.0)
+    write(tmp_path / "dev_data/drill/train/normal_id_00_00000003.wav", seconds=1.5)
+    (tmp_path / "dev_data/drill/train/notes.txt").write_text("")
+    report = run(tmp_path)
+    assert [row.train for row in report.rows] == [4]
+    assert len(report.all_problems) == 2
+    assert "notes.txt does not fit" in report.all_problems[0]
+    assert "1 clips are not 2 s long, as most are" in report.all_problems[1]

@@ -68,30 +68,10 @@ def test_the_list_labels_evaluation_clips_whatever_their_extension(tmp_path, pla
     }
 
 
-def test_the_list_is_read_row_by_row(tmp_path):
-    path = tmp_path / "eval_data_list.csv"
-    path.write_text(LIST + "\npump,,\nid_01_00000000.wav,anomaly_id_01_00000009.wav,1\n")
-    assert dcase2020.read_eval_list(path) == {
-        ("fan", "id_01_00000000"): 0,
-        ("fan", "id_01_00000001"): 1,
-        ("pump", "id_01_00000000"): 1,
-    }
-
-
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        (LIST + "id_01_00000000.wav,anomaly_id_01_00000098.wav,1\n", r"line 4: two labels for fan id_01_00000000"),
-        ("fan\nid_01_00000000.wav,normal_id_01_00000098.wav,1\n", r"line 2: two labels"),
-        ("id_01_00000000.wav,normal_id_01_00000098.wav,0\n", r"line 1: .* does not fit the list"),
-        ("fan\nid_01_00000000.wav,normal_id_01_00000098.wav,2\n", r"line 2: .* does not fit the list"),
-        ("fan\nid_01_00000000.wav,0\n", r"line 2: .* does not fit the list"),
-    ],
-)
-def test_a_list_that_contradicts_itself_or_does_not_fit_is_refused(tmp_path, rows, expected):
-    (tmp_path / "eval_data_list.csv").write_text(rows)
+def test_a_list_that_does_not_fit_is_refused(tmp_path):
+    (tmp_path / "eval_data_list.csv").write_text(LIST + "id_01_00000000.wav,anomaly_id_01_00000098.wav,1\n")
     touch(tmp_path, "eval_data/fan/test/id_01_00000000.wav")
-    with pytest.raises(UserError, match=expected):
+    with pytest.raises(UserError, match="line 4 lists id_01_00000000.wav a second time"):
         dcase2020.list_clips(str(tmp_path))
 
 

@@ -12,8 +12,9 @@ PACKAGE = pathlib.Path(asd_jax.__file__).parent
 
 ROOMS = [
     ("errors", "files"),
-    ("cli", "clips"),
-    ("datasets", "audio"),
+    ("cli", "clips", "audio"),
+    ("label_list",),
+    ("datasets",),
     ("outliers",),
     ("features",),
     ("manifest",),
@@ -74,12 +75,16 @@ def reachable(name):
     return {module.split(".")[0] for module in found}
 
 
-@pytest.mark.parametrize("name", ["models/layers", "models/resnet", "methods/proxy_outlier", "parallel"])
+@pytest.mark.parametrize(
+    "name", ["models/layers", "models/resnet", "methods/proxy_outlier", "parallel", "checkpoints", "features"]
+)
 def test_networks_methods_and_the_step_do_not_import_tensorflow(name):
     assert not reachable(name) & {"tensorflow", "tensorflow_datasets"}
 
 
-@pytest.mark.parametrize("name", ["metrics", "score_files", "report", "clips", "outliers", "datasets/__init__"])
+@pytest.mark.parametrize(
+    "name", ["metrics", "score_files", "report", "clips", "audio", "outliers", "datasets/__init__"]
+)
 def test_files_and_measures_import_neither_jax_nor_tensorflow(name):
     assert not reachable(name) & {"jax", "flax", "optax", "tensorflow", "tensorflow_datasets"}
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from asd_jax import input_pipeline
 from asd_jax.errors import UserError
@@ -14,7 +15,9 @@ def clips(lengths, first_value=0):
     parts = [1000.0 * (first_value + i) + np.arange(n)[:, None] + np.zeros((1, MELS)) for i, n in enumerate(lengths)]
     length = np.array(lengths)
     names = tuple(f"clip_{first_value + i}" for i in range(len(lengths)))
-    return input_pipeline.LogMels(np.concatenate(parts).astype(np.float32), length.cumsum() - length, length, names)
+    return input_pipeline.LogMels(
+        tf.constant(np.concatenate(parts), tf.float32), length.cumsum() - length, length, names
+    )
 
 
 @pytest.fixture

@@ -171,3 +171,26 @@ def test_batch_norm_of_a_split_batch_is_that_of_the_whole(batch, check_vma):
     assert_close(stats, expected_stats)
     assert_close(dparams, expected_dparams)
     assert_close(dx, expected_dx, 2e-7)
+
+
+def lowered(function, platform, *arguments):
+    return jax.export.export(jax.jit(function), platforms=[platform])(*arguments).mlir_module()
+
+
+@pytest.mark.parametrize("platform", ["cuda", "tpu"])
+def test_accelerators_get_the_compilers_own_operations_and_the_cpu_the_equal_ones(platform):
+    x, one_by_one = jnp.ones((2, 8, 8, 4)), jnp.ones((1, 1, 4, 6))
+    first, first_x = jnp.ones((5, 5, 1, 4)), jnp.ones((2, 8, 8, 1))
+    for image, kernel, stride, padding in ((x, one_by_one, 1, 0), (first_x, first, 2, 1)):
+
+        def conv(image, kernel, stride=stride, padding=padding):
+            return layers.conv(image, kernel, stride, padding)
+
+        assert "stablehlo.convolution" in lowered(conv, platform, image, kernel)
+        assert "stablehlo.convolution" not in lowered(conv, "cpu", image, kernel)
+
+    def pooled(x):
+        return jax.grad(lambda x: layers.max_pool(x).sum())(x)
+
+    assert "select_and_scatter" in lowered(pooled, platform, x)
+    assert "select_and_scatter" not in lowered(pooled, "cpu", x)

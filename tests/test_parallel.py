@@ -26,7 +26,7 @@ def batches(runs, steps, batch_size=8):
 def train(runs, devices, steps=4):
     mesh = parallel.make_mesh(len(runs), 8, jax.devices()[:devices])
     states = parallel.init_states(mesh, METHOD.init, OPTIMIZER, seed=1)(jnp.array(runs))
-    step = parallel.train_step(mesh, METHOD.loss, OPTIMIZER)
+    step = parallel.train_step(mesh, METHOD.loss, OPTIMIZER, lambda _: 1e-2)
     losses = []
     for batch in batches(runs, steps):
         states, metrics = step(states, parallel.put_batch(mesh, batch))
@@ -55,7 +55,9 @@ def test_gradients_of_a_split_batch_equal_those_of_the_whole():
         states = parallel.init_states(mesh, METHOD.init, plain, seed=1)(jnp.array([0]))
         before = jax.device_get(states.params)
         [batch] = batches([0], 1)
-        states, _ = parallel.train_step(mesh, METHOD.loss, plain)(states, parallel.put_batch(mesh, batch))
+        states, _ = parallel.train_step(mesh, METHOD.loss, plain, lambda _: 1.0)(
+            states, parallel.put_batch(mesh, batch)
+        )
         found.append(jax.tree.map(lambda a, b: a - b, before, jax.device_get(states.params)))
     size = max(np.abs(x).max() for x in jax.tree.leaves(found[0]))
     close(*found, atol=1e-5 * size)

@@ -239,3 +239,15 @@ def test_reads_only_a_few_clips_ahead_of_writing(tmp_path, monkeypatch):
     prepare(clips, tmp_path / "data", "dcase2020", "paper1", workers=2)
     assert len(began) == 40
     assert max(farthest) <= 4 + 2 * 2 + 1  # one file being written, and two clips a worker ahead of it
+
+
+def test_clips_of_one_name_in_two_folders_stay_apart(tmp_path):
+    clips = []
+    for label, kind in enumerate(("normal", "anomaly")):
+        path = tmp_path / "raw" / "test" / kind / "1.wav"
+        path.parent.mkdir(parents=True)
+        soundfile.write(path, np.random.default_rng(label).uniform(-0.5, 0.5, 4000), 16000)
+        clips.append(Clip(*FAN, "test", str(path), label, group="MIMII"))
+    prepare(clips, str(tmp_path / "data"), "folder", "paper1")
+    found = {clip["name"]: clip["label"] for clip in stored(str(tmp_path / "data"), FAN, "test")}
+    assert found == {b"normal/1.wav": 0, b"anomaly/1.wav": 1}

@@ -1,7 +1,5 @@
 """The challenge's result files, the table and the dictionary of results."""
 
-import json
-
 import pytest
 
 from asd_jax import report
@@ -71,14 +69,6 @@ def test_means_over_all_weigh_rows_not_machine_types():
     assert results.means.arithmetic[0] == pytest.approx(2 / 3)
     assert results.machine_means["pump"].arithmetic[0] == 0
     assert results.official_score < 1e-14
-
-
-def test_dictionary_goes_through_json():
-    results = report.evaluate([score_set("fan", "00", None, PERFECT), score_set("fan", "02", None, HALF)])
-    found = json.loads(json.dumps(report.results_as_dict(results)))
-    assert found["rows"][1] == {"machine_type": "fan", "machine_id": "02", "domain": None, "AUC": 0.5, "pAUC": 0.5}
-    assert found["machine_types"]["fan"]["arithmetic_mean"]["AUC"] == 0.75
-    assert found["official_score"] == pytest.approx(2 / 3)
 
 
 def test_a_set_of_one_class_is_named():

@@ -2,7 +2,6 @@
 
 import pytest
 
-from asd_jax import score_files
 from asd_jax.errors import UserError
 from asd_jax.score_files import ScoreSet, read_score_directory, write_scores
 
@@ -50,22 +49,6 @@ def test_machine_section_and_domain_come_from_the_file_name(tmp_path, name, expe
     assert (scores.machine_type, scores.machine_id, scores.domain) == expected
 
 
-@pytest.mark.parametrize(
-    "name, label",
-    [
-        ("normal_id_00_00000000.wav", 0),
-        ("anomaly_id_00_00000000.flac", 1),
-        ("section_00_source_test_anomaly_0001.wav", 1),
-        ("section_00_source_train_normal_0001_anomaly_of_speed.wav", 0),
-        ("id_01_00000000.wav", None),
-        ("abnormal_id_00.wav", None),
-        ("test/anomaly/0.wav", None),
-    ],
-)
-def test_label_in_name(name, label):
-    assert score_files.label_in_name(name) == label
-
-
 def test_decisions_are_matched_by_name(tmp_path):
     write_scores(
         tmp_path / "anomaly_score_fan_section_00_source_test.csv", [("normal_0.wav", 1.0), ("anomaly_1.wav", 2)]
@@ -101,30 +84,6 @@ def test_a_label_list_says_what_names_do_not(tmp_path):
     labels_csv.write_text(LIST_2020)
     found = {(s.machine_type, s.machine_id): s.labels for s in read_score_directory(tmp_path, labels_csv)}
     assert found == {("fan", "01"): (0, 1), ("pump", "01"): (1,), ("fan", "00"): (0,)}
-
-
-def test_the_list_of_2021_holds_labels_in_its_second_names(tmp_path):
-    path = tmp_path / "list.csv"
-    path.write_text("fan\nsection_03_source_test_0000.wav,section_03_source_test_anomaly_0000.wav\n")
-    assert score_files.read_label_list(path) == {"fan": {"section_03_source_test_0000": 1}}
-
-
-@pytest.mark.parametrize(
-    "text, message",
-    [
-        ("", "is empty"),
-        ("id_01_0.wav,normal_id_01_0.wav,0\n", "line 1 is no row"),
-        ("fan\nid_01_0.wav,normal_id_01_0.wav,2\n", "line 2 is no row"),
-        ("fan\nid_01_0.wav,unknown.wav\n", "line 2 is no row"),
-        ("fan\na,b,0,1\n", "line 2 is no row"),
-        ("fan\n\na.wav,b.wav,0\na.flac,c.wav,1\n", r"line 4 lists a\.flac a second time"),
-    ],
-)
-def test_malformed_label_lists_are_refused(tmp_path, text, message):
-    path = tmp_path / "list.csv"
-    path.write_text(text)
-    with pytest.raises(UserError, match=message):
-        score_files.read_label_list(path)
 
 
 @pytest.mark.parametrize(

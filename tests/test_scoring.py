@@ -1,9 +1,13 @@
 """Every window of every clip is scored exactly once."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.scoring import window_batches
+from asd_jax import experiment, parallel
+from asd_jax.scoring import Trained, window_batches
+from configs import proxy_outlier
 
 
 @pytest.mark.parametrize("hop", [1, 3])
@@ -21,3 +25,23 @@ def test_windows_of_many_clips_share_batches_and_none_is_lost_or_twice(lengths, 
     expected = [100 * i + start for i, n in enumerate(lengths) for start in range(0, n - 4 + 1, hop)]
     assert sorted(seen) == sorted(expected)
     assert len(seen) == len(set(seen))
+
+
+def test_a_clips_score_is_the_mean_over_its_windows_for_every_run():
+    config = proxy_outlier.get_config("quicktest")
+    config.blocks, config.width, config.window, config.batch_size = (1, 1, 1), 4, 32, 8
+    config.score_hop, config.num_runs = 3, 3
+    method = experiment.make_method(config)
+    optimizer, _ = experiment.make_optimizer(config, 1)
+    mesh = parallel.make_mesh(2, config.batch_size, jax.devices()[:2])  # three runs on two devices: two groups
+    init = parallel.init_states(mesh, method.init, optimizer, seed=0)
+    states = [init(jnp.array(runs)) for runs in ([0, 1], [2, 2])]
+    clips = [np.random.default_rng(i).normal(size=(n, 128)).astype(np.float16) for i, n in enumerate((32, 70, 41))]
+    scores = Trained(config, mesh, states).score(clips)
+    assert scores.shape == (3, 3)
+    for run, (group, position) in enumerate([(0, 0), (0, 1), (1, 0)]):
+        state = jax.tree.map(lambda x, p=position: x[p], jax.device_get(states[group]))
+        for clip, log_mel in enumerate(clips):
+            windows = np.stack([log_mel[i : i + 32] for i in range(0, len(log_mel) - 31, 3)])
+            logits = method.score(state.params, state.batch_stats, windows)
+            np.testing.assert_allclose(scores[run, clip], np.mean(logits), rtol=1e-4, atol=1e-5)

@@ -1,8 +1,10 @@
 """Training: it learns what can be learned and nothing else, and stopping it changes no number."""
 
+import errno
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -118,13 +120,52 @@ def test_runs_are_the_same_on_one_device_and_side_by_side_on_four(config, tmp_pa
 
 
 def test_a_training_moves_to_another_number_of_devices(config, tmp_path, monkeypatch):
-    config.num_runs, config.num_epochs = 2, 2
-    train.train(config, str(tmp_path))
+    config.num_runs, config.num_epochs = 2, 4
+    train.train(config, str(tmp_path / "four"))
+    config.num_epochs = 2
+    train.train(config, str(tmp_path / "moved"))
+    for name in ("config.json", "training.json"):  # as if stopped half-way
+        shutil.copy(tmp_path / "four" / name, tmp_path / "moved" / name)
+    config.num_epochs = 4
     one = jax.devices()[:1]
     monkeypatch.setattr(parallel.jax, "devices", lambda *_: one)
-    trained = scoring.load_trained(str(tmp_path))
-    assert len(trained.states) == 2
-    assert [int(s.step[0]) for s in trained.states] == [6, 6]
+    train.train(config, str(tmp_path / "moved"))
+    trained = scoring.load_trained(str(tmp_path / "moved"))
+    assert [int(state.step[0]) for state in trained.states] == [12, 12]
+    losses = [{(e["run"], e["epoch"]): e["loss"] for e in epochs(tmp_path / name)} for name in ("four", "moved")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3) and len(losses[0]) == 8
+
+
+def test_a_damaged_last_checkpoint_is_trained_again(config, tmp_path):
+    config.num_epochs, config.checkpoint_epochs = 2, 1
+    train.train(config, str(tmp_path))
+    whole = weights(tmp_path)
+    largest = max((tmp_path / "checkpoints/run_0/6").rglob("*"), key=lambda p: p.stat().st_size * p.is_file())
+    largest.write_bytes(largest.read_bytes()[:-7])
+    assert scoring.load_trained(str(tmp_path)).states[0].step[0] == 3
+    train.train(config, str(tmp_path))
+    same(weights(tmp_path), whole)
+
+
+def test_a_workdir_begun_on_other_clips_is_refused(config, tmp_path):
+    config.num_epochs = 1
+    train.train(config, str(tmp_path / "run"))
+    raw = write_machines(tmp_path / "raw", train_clips=12, test_clips=1)
+    config.data_dir = str(prepare_machines(raw, tmp_path / "data"))
+    stored = json.loads((tmp_path / "run" / "config.json").read_text())
+    (tmp_path / "run" / "config.json").write_text(json.dumps(stored | {"data_dir": config.data_dir}))
+    with pytest.raises(UserError, match="not those that .* was begun with .normal_clips was 11 and is 12"):
+        train.train(config, str(tmp_path / "run"))
+
+
+def test_a_full_disk_is_told(config, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise ValueError("OUT_OF_RANGE: Failed writing [os_error_code='28']")
+
+    monkeypatch.setattr(checkpoints.ocp.CheckpointManager, "save", full)
+    with pytest.raises(OSError, match="No space left") as told:
+        train.train(config, str(tmp_path))
+    assert told.value.errno == errno.ENOSPC
 
 
 @pytest.mark.parametrize(
@@ -178,6 +219,10 @@ def test_a_changed_config_is_refused_by_its_key(config, tmp_path):
         ("batch_size", 0, "above 0"),
         ("num_outliers", -1, "num_outliers"),
         ("held_back", 11, "held_back=11"),
+        ("held_back", 1, "at least 2"),
+        ("blocks", (4, 4), "three numbers"),
+        ("learning_rate", float("inf"), "learning_rate=inf"),
+        ("method", "autoencoder", "proxy_outlier"),
         ("data_dir", "", "config.data_dir is empty"),
         ("window", 4, "window=4"),
         ("window", 640, "640 frames"),
@@ -229,6 +274,32 @@ def test_separable_sounds_are_told_apart_and_new_recordings_decided(config, tmp_
 
 def test_shuffled_labels_teach_nothing(config, tmp_path):
     assert 0.1 < auc_of(config, tmp_path, shuffled=True) < 0.9
+
+
+def test_held_back_clips_that_are_not_scored_yet_are_told(config, tmp_path):
+    config.num_epochs, config.held_back = 1, 2
+    train.train(config, str(tmp_path))
+    scores = scoring.held_back_scores(str(tmp_path))
+    (tmp_path / "held_back_scores.json").unlink()
+    with pytest.raises(UserError, match="not scored yet"):
+        scoring.held_back_scores(str(tmp_path))
+    train.train(config, str(tmp_path))
+    assert scoring.held_back_scores(str(tmp_path)) == scores and len(scores) == 2
+
+
+def test_clips_without_a_label_are_scored_and_not_measured(config, tmp_path):
+    raw = write_machines(tmp_path / "raw", train_clips=6, test_clips=4)
+    for i in range(2):
+        write_tone(raw / f"eval_data/drill/train/normal_id_02_{i:08d}.wav", LOW, i)
+        write_tone(raw / f"eval_data/drill/test/id_02_{i:08d}.wav", LOW, i)
+    config.data_dir, config.num_epochs = str(prepare_machines(raw, tmp_path / "data")), 1
+    config.machine_id = "02"
+    train.train(config, str(tmp_path / "run"))
+    assert "Not measured" in evaluation.evaluate_workdir(str(tmp_path / "run"))
+    assert len((tmp_path / "run/scores/anomaly_score_drill_id_02.csv").read_text().splitlines()) == 2
+    assert not (tmp_path / "run/metrics.json").exists()
+    (tmp_path / "list.csv").write_text("drill\nid_02_00000000.wav,normal_x.wav,0\nid_02_00000001.wav,anomaly_x.wav,1\n")
+    assert "AUC" in evaluation.evaluate_workdir(str(tmp_path / "run"), str(tmp_path / "list.csv"))
 
 
 def test_without_held_back_clips_there_is_no_threshold(config, data_dir, tmp_path):

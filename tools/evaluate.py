@@ -15,6 +15,9 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "What tools/train.py wrote.")
 _SCORES = flags.DEFINE_string(
     "scores", None, "Folder of anomaly_score_*.csv files of any system, to be measured alone."
 )
+_RESULT = flags.DEFINE_string(
+    "result", None, "With --scores: the file of results; DIR/result.csv where there is none yet."
+)
 _LABELS = flags.DEFINE_string("labels", None, "eval_data_list.csv, where the clips' names do not say their labels.")
 
 
@@ -26,14 +29,17 @@ def main() -> None:
         from asd_jax import report
 
         results = report.evaluate_directory(_SCORES.value, _LABELS.value)
-        path = os.path.join(_SCORES.value, "result.csv")
-        report.write_result_csv(results, path)
-        print(f"{report.results_table(results)}\nWrote {path}")
+        print(report.results_table(results))
+        path = _RESULT.value or os.path.join(_SCORES.value, "result.csv")
+        if not _RESULT.value and os.path.exists(path):
+            print(f"Kept {path}, which was there already; --result=FILE writes elsewhere or replaces it")
+        else:
+            report.write_result_csv(results, path)
+            print(f"Wrote {path}")
     else:
         from asd_jax.evaluation import evaluate_workdir
 
         print(evaluate_workdir(_WORKDIR.value, _LABELS.value))
-        print(f"Wrote {os.path.join(_WORKDIR.value, 'scores')} and {os.path.join(_WORKDIR.value, 'metrics.json')}")
 
 
 if __name__ == "__main__":

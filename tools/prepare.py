@@ -43,6 +43,8 @@ def main() -> int:
             raise flags.Error(f"--groups holds {pair!r}: expected pairs such as drone=lab.")
         groups[machine_type] = group
     clips = DATASETS[_DATASET.value](_RAW_DIR.value, machine_types=_MACHINE_TYPES.value, groups=groups)
+    if unknown := sorted(groups.keys() - {clip.machine_type for clip in clips}):
+        raise flags.Error(f"--groups names {', '.join(unknown)}, which {_RAW_DIR.value} does not hold.")
     jax.config.update("jax_platforms", "cpu")  # leaves the accelerators to a training that runs beside this
     from asd_jax.prepare import format_lines, prepare  # TensorFlow takes seconds to import
 

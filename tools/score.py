@@ -10,6 +10,7 @@ _INPUT = flags.DEFINE_string("input", None, "An audio file, or a folder of them:
 _OUTPUT = flags.DEFINE_string("output", None, "The CSV file to write: file, score and, with a threshold, decision.")
 _TARGET_FPR = flags.DEFINE_float("target_fpr", 0.1, "Share of normal recordings that may be called anomalous.")
 flags.mark_flags_as_required(["workdir", "input", "output"])
+_SHOWN = 20  # lines on the screen; the file has all
 
 
 def main() -> int:
@@ -22,12 +23,15 @@ def main() -> int:
     outcome = score_recordings(_WORKDIR.value, _INPUT.value, _OUTPUT.value, _TARGET_FPR.value)
     if outcome.threshold is None:
         print("No threshold is available, so nothing is decided: train with --config.held_back=N (clips) to have one.")
-        decisions = ["-"] * len(outcome.files)
     else:
-        decisions = ["anomalous" if score > outcome.threshold else "normal" for score in outcome.scores]
         print(f"Threshold {outcome.threshold:.4f} for a false positive rate of {_TARGET_FPR.value:g}")
-    shown = sorted(zip(outcome.files, outcome.scores.tolist(), decisions, strict=True), key=lambda row: -row[1])[:20]
-    print(report.format_table(["highest scores", "score", ""], [[f, f"{s:.4f}", d] for f, s, d in shown]))
+    decisions = outcome.decisions or ["-"] * len(outcome.files)
+    rows = [
+        [f"{score:.4f}", decision, file]
+        for score, decision, file in zip(outcome.scores, decisions, outcome.files, strict=True)
+    ]
+    most_anomalous = sorted(range(len(rows)), key=lambda i: -outcome.scores[i])[:_SHOWN]
+    print(report.format_table(["score", "decision", "highest scores"], [rows[i] for i in most_anomalous]))
     for problem in outcome.problems:
         print(f"Not scored: {problem}")
     print(

@@ -16,6 +16,9 @@ from asd_jax.errors import UserError
 _ZIP = re.compile(r"(dev_data|eval_data_train|eval_data_test)_(.+)\.zip")
 _ZENODO = {"dev_data": 3678171, "eval_data_train": 3727685, "eval_data_test": 3841772}
 
+_MOST = "most"
+"""As long as most clips of the machine, where no length is published."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -68,7 +71,7 @@ def check(raw_dir: str, dataset: str, sample_rate: int, machine_types: Sequence[
     published = dataset == "dcase2020"
     problems = _packed_zips(Path(raw_dir), machine_types) if published else []
     try:
-        clips = DATASETS[dataset](raw_dir, machine_types=machine_types)
+        clips = DATASETS[dataset](raw_dir, machine_types=machine_types, misfits=problems)
     except UserError as error:
         return Report((), (str(error), *problems))
     machines: dict[tuple[str, str, str], list[Clip]] = {}
@@ -103,7 +106,7 @@ def _row(machine_type: str, machine_id: str, part: str, clips: list[Clip], requi
     counts = Counter((clip.split, clip.label) for clip in clips)
     found = (counts["train", 0], counts["test", 0], counts["test", 1])
     unlabelled = counts["test", None]
-    required_seconds = dcase2020.CLIP_SECONDS.get(machine_type) if published else None
+    required_seconds = dcase2020.CLIP_SECONDS.get(machine_type, _MOST) if published else None
     seconds, formats, problems = _headers(clips, required_rate, required_seconds)
     if expected:
         problems = _missing(machine_type, part, found, unlabelled, expected) + problems
@@ -130,32 +133,36 @@ def _missing(
 
 
 def _headers(
-    clips: list[Clip], required_rate: int | None, required_seconds: float | None
+    clips: list[Clip], required_rate: int | None, required_seconds: float | str | None
 ) -> tuple[float, tuple[str, ...], list[str]]:
     """Total seconds, formats, and one sentence for each kind of fault, with the files that have it."""
-    seconds, formats, faults = 0.0, set(), {}
+    faults: dict[str, list[str]] = {}
+    headers = []
     for clip in clips:
         try:
-            info = soundfile.info(clip.path)
+            headers.append((clip.path, soundfile.info(clip.path)))
         except soundfile.SoundFileError:
             faults.setdefault("have no readable audio header", []).append(clip.path)
-            continue
-        length = info.frames / info.samplerate
-        seconds += length
-        formats.add(f"{info.samplerate} Hz x {info.channels}")
+    lengths = Counter(info.duration for _, info in headers)
+    expected = f"{required_seconds} s long"
+    if required_seconds == _MOST and lengths:
+        required_seconds = lengths.most_common(1)[0][0]
+        expected = f"{required_seconds:g} s long, as most are"
+    for path, info in headers:
         for wrong, fault in (
             (info.frames == 0, "hold no samples"),
             (required_rate not in (None, info.samplerate), f"are of {info.samplerate} Hz, not {required_rate} Hz"),
             (required_rate and info.channels != 1, f"have {info.channels} channels, not 1"),
-            (required_seconds not in (None, length), f"are not {required_seconds} s long"),
+            (required_seconds not in (None, info.duration), f"are not {expected}"),
         ):
             if wrong:
-                faults.setdefault(fault, []).append(clip.path)
+                faults.setdefault(fault, []).append(path)
     sentences = [
         f"{len(paths)} clips {fault}: {', '.join(paths[:3])}{' and others' if len(paths) > 3 else ''}."
         for fault, paths in faults.items()
     ]
-    return seconds, tuple(sorted(formats)), sentences
+    formats = {f"{info.samplerate} Hz x {info.channels}" for _, info in headers}
+    return sum(length * count for length, count in lengths.items()), tuple(sorted(formats)), sentences
 
 
 def _packed_zips(raw: Path, machine_types: Sequence[str] | None) -> list[str]:

@@ -4,14 +4,14 @@ Layout (challenge baseline, README): `{dev_data,eval_data}/<machine type>/{train
 `{normal,anomaly}_id_XX_NNNNNNNN.wav`; evaluation test clips are `id_XX_NNNNNNNN.wav`, labelled by `eval_data_list.csv`.
 """
 
-import csv
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from asd_jax.clips import Clip
-from asd_jax.datasets.folder import DEFAULT_GROUP, choose_types, is_visible, unzip_first, zip_files
+from asd_jax.datasets.folder import DEFAULT_GROUP, choose_types, is_visible, misfit, unzip_first, zip_files
 from asd_jax.errors import UserError
+from asd_jax.label_list import LabelList, read_label_list
 
 GROUPS = {
     "fan": "MIMII",
@@ -45,11 +45,14 @@ CLIP_COUNTS = {
 CLIP_SECONDS = {machine_type: 11.0 if machine_type == "ToyCar" else 10.0 for machine_type in GROUPS}
 
 _NAME = re.compile(r"(?:(normal|anomaly)_)?id_(\d+)_(\d+)")
-_ROW = "file name,labelled file name,0 or 1"
 
 
 def list_clips(
-    raw_dir: str, *, machine_types: Sequence[str] | None = None, groups: Mapping[str, str] | None = None
+    raw_dir: str,
+    *,
+    machine_types: Sequence[str] | None = None,
+    groups: Mapping[str, str] | None = None,
+    misfits: list[str] | None = None,
 ) -> list[Clip]:
     """Lists the clips below `raw_dir` from their names alone; no audio is opened.
 
@@ -59,6 +62,7 @@ def list_clips(
         machine_types: only these; all that are found where None.
         groups: machine type -> recording group. Types that it does not name have the group of the challenge (MIMII,
             ToyADMOS); types that the challenge does not know share the group "default".
+        misfits: takes the sentences about names that do not fit, which are an error where it is None.
 
     Returns:
         The clips, sorted.
@@ -76,57 +80,22 @@ def list_clips(
     list_file = next(
         (f for f in (raw / "eval_data_list.csv", parts["eval"] / "eval_data_list.csv") if f.is_file()), None
     )
-    eval_labels = read_eval_list(list_file) if list_file else {}
+    eval_labels = read_label_list(list_file) if list_file else {}
     groups = dict.fromkeys(types, DEFAULT_GROUP) | GROUPS | dict(groups or {})
     clips = [
         Clip(machine_type, machine_id, split, str(path), label, part=part, group=groups[machine_type])
         for part, folder in parts.items()
         for machine_type in types
         for split in ("train", "test")
-        for path, machine_id, label in _read_names(folder / machine_type / split, part, split, eval_labels)
+        for path, machine_id, label in _read_names(folder / machine_type / split, part, split, eval_labels, misfits)
     ]
     if not clips:
         raise _empty(raw)
     return sorted(clips)
 
 
-def read_eval_list(path: Path) -> dict[tuple[str, str], int]:
-    """Reads the challenge's `eval_data_list.csv`: (machine type, file name without extension) -> 0 normal, 1 anomaly.
-
-    A row of one cell names the machine type of the rows below it, which are `file name,labelled file name,0|1`.
-
-    Raises:
-        UserError: a row that is neither, or two labels for one clip.
-    """
-    labels: dict[tuple[str, str], int] = {}
-    machine_type = None
-    with Path(path).open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        for row in reader:
-            cells = [cell.strip() for cell in row if cell.strip()]
-            where = f"{path}, line {reader.line_num}"
-            if not cells:
-                continue
-            if len(cells) == 1:
-                machine_type = cells[0]
-                continue
-            if machine_type is None or len(cells) != 3 or cells[2] not in ("0", "1"):
-                raise UserError(
-                    f"{where}: {','.join(row)!r} does not fit the list: expected rows {_ROW!r} below a row "
-                    "that holds the machine type alone; take the list as the challenge published it."
-                )
-            name, labelled, label = Path(cells[0]).stem, cells[1], int(cells[2])
-            named = {"normal": 0, "anomaly": 1}.get(labelled.split("_")[0], label)
-            if named != label or labels.setdefault((machine_type, name), label) != label:
-                raise UserError(
-                    f"{where}: two labels for {machine_type} {cells[0]}, normal and anomaly; "
-                    "take the list as the challenge published it."
-                )
-    return labels
-
-
 def _read_names(
-    folder: Path, part: str, split: str, eval_labels: Mapping[tuple[str, str], int]
+    folder: Path, part: str, split: str, eval_labels: LabelList, misfits: list[str] | None
 ) -> Iterator[tuple[Path, str, int | None]]:
     """Yields (file, machine ID, label) for every clip of one machine type, part and split."""
     if split == "train":
@@ -140,16 +109,19 @@ def _read_names(
     for path in _visible(folder) if folder.is_dir() else ():
         match = _NAME.fullmatch(path.stem)
         if not match or match[1] not in prefixes or path.suffix.lower() not in (".wav", ".flac"):
-            raise UserError(
+            misfit(
+                misfits,
                 f"{path} does not fit the DCASE 2020 layout: files of this folder are called {expected} "
-                "(XX the machine ID, N digits), .wav or .flac; rename it or move it away."
+                "(XX the machine ID, N digits), .wav or .flac; rename it or move it away.",
             )
+            continue
         if path.stem in seen:
-            raise UserError(f"{path} and {seen[path.stem]} are one clip twice; keep one of them.")
+            misfit(misfits, f"{path} and {seen[path.stem]} are one clip twice; keep one of them.")
+            continue
         seen[path.stem] = path
         label = {"normal": 0, "anomaly": 1}.get(match[1])
         if label is None:
-            label = eval_labels.get((folder.parent.name, path.stem))
+            label = eval_labels.get(folder.parent.name, {}).get(path.stem)
         yield path, match[2], label
 
 

@@ -6,20 +6,24 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from asd_jax.audio import SUFFIXES
 from asd_jax.clips import Clip
 from asd_jax.errors import UserError
 
 DEFAULT_GROUP = "default"
 COLUMNS = ("path", "machine_type", "machine_id", "split", "label")
 
-_AUDIO = {".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff"}
 _LABELS = {"": None, "0": 0, "normal": 0, "1": 1, "anomaly": 1}
 _LABEL_IN_NAME = re.compile(r"(normal|anomaly)(?![a-z])", re.IGNORECASE)
 _TREE = "machine_type/machine_id/train/ or machine_type/machine_id/test/"
 
 
 def list_clips(
-    raw_dir: str, *, machine_types: Sequence[str] | None = None, groups: Mapping[str, str] | None = None
+    raw_dir: str,
+    *,
+    machine_types: Sequence[str] | None = None,
+    groups: Mapping[str, str] | None = None,
+    misfits: list[str] | None = None,
 ) -> list[Clip]:
     """Lists the clips of a manifest or of a plain tree, from names alone.
 
@@ -29,6 +33,7 @@ def list_clips(
             label comes from a subfolder or a file name that begins with `normal` or `anomaly`.
         machine_types: only these; all where None.
         groups: machine type -> recording group; the types that it does not name share the group "default".
+        misfits: takes the sentences about names and rows that do not fit, which are an error where it is None.
 
     Returns:
         The clips, sorted. Training clips are normal; a test clip that nobody has labelled has the label None.
@@ -39,7 +44,10 @@ def list_clips(
     """
     raw = Path(raw_dir)
     manifest = raw if raw.suffix.lower() == ".csv" else raw / "manifest.csv"
-    clips = _from_manifest(manifest, groups or {}) if manifest.is_file() else _from_tree(raw, groups or {})
+    if manifest.is_file():
+        clips = _from_manifest(manifest, groups or {}, misfits)
+    else:
+        clips = _from_tree(raw, groups or {}, misfits)
     if not clips:
         raise UserError(
             f"No recordings found in {raw}: expected a manifest.csv with the columns {','.join(COLUMNS)}, "
@@ -60,6 +68,13 @@ def choose_types(found: Collection[str], wanted: Sequence[str] | None, raw: Path
     return sorted(wanted or found)
 
 
+def misfit(misfits: list[str] | None, sentence: str) -> None:
+    """Keeps a sentence about something that does not fit, or raises it where nobody keeps it."""
+    if misfits is None:
+        raise UserError(sentence)
+    misfits.append(sentence)
+
+
 def zip_files(*folders: Path) -> list[Path]:
     """The zip archives that lie directly in the folders."""
     return sorted(path for folder in folders for path in folder.glob("*.zip"))
@@ -73,7 +88,7 @@ def unzip_first(zips: Sequence[Path]) -> str:
     return f" ({names} lies there: unzip it first)" if len(zips) == 1 else f" ({names} lie there: unzip them first)"
 
 
-def _from_manifest(manifest: Path, groups: Mapping[str, str]) -> list[Clip]:
+def _from_manifest(manifest: Path, groups: Mapping[str, str], misfits: list[str] | None) -> list[Clip]:
     try:
         lines = manifest.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -87,11 +102,16 @@ def _from_manifest(manifest: Path, groups: Mapping[str, str]) -> list[Clip]:
     clips: dict[str, Clip] = {}
     for row in reader:
         where = f"{manifest}, line {reader.line_num}"
-        clip = _from_row(row, manifest, where, groups)
+        try:
+            clip = _from_row(row, manifest, where, groups)
+        except UserError as error:
+            misfit(misfits, str(error))
+            continue
         if clips.setdefault(clip.path, clip) != clip:
-            raise UserError(
+            misfit(
+                misfits,
                 f"{where}: {row['path']} is listed a second time with another label, split or machine; "
-                "keep one row for each recording."
+                "keep one row for each recording.",
             )
     return list(clips.values())
 
@@ -100,6 +120,7 @@ def _from_row(row: dict[str, str | None], manifest: Path, where: str, groups: Ma
     name, machine_type, machine_id, split, label = ((row[column] or "").strip() for column in COLUMNS)
     if not (name and machine_type and machine_id):
         raise UserError(f"{where}: path, machine_type and machine_id must not be empty; fill them in.")
+    _check_machine(machine_type, machine_id, where)
     if split not in ("train", "test"):
         raise UserError(f"{where}: the split is {split!r}; expected train or test.")
     if label.lower() not in _LABELS:
@@ -111,33 +132,50 @@ def _from_row(row: dict[str, str | None], manifest: Path, where: str, groups: Ma
     return Clip(machine_type, machine_id, split, path, value, group=groups.get(machine_type, DEFAULT_GROUP))
 
 
-def _from_tree(raw: Path, groups: Mapping[str, str]) -> list[Clip]:
+def _from_tree(raw: Path, groups: Mapping[str, str], misfits: list[str] | None) -> list[Clip]:
     clips = []
     for path in _audio_files(raw):
-        parts = path.relative_to(raw).parts
-        if len(parts) < 4 or parts[2] not in ("train", "test"):
-            raise UserError(f"{path} does not fit the layout: expected it in {_TREE} below {raw}; move it there.")
-        machine_type, machine_id, split, *names = parts
-        labels = {_LABELS[match[1].lower()] for match in map(_LABEL_IN_NAME.match, names) if match}
-        if len(labels) == 2:
-            raise UserError(f"{path} is called both normal and anomaly; rename the file or its folder.")
-        label = _train_is_normal(next(iter(labels), None), split, str(path))
-        group = groups.get(machine_type, DEFAULT_GROUP)
-        clips.append(Clip(machine_type, machine_id, split, str(path), label, group=group))
+        try:
+            clips.append(_from_path(path, raw, groups))
+        except UserError as error:
+            misfit(misfits, str(error))
     return clips
+
+
+def _from_path(path: Path, raw: Path, groups: Mapping[str, str]) -> Clip:
+    parts = path.relative_to(raw).parts
+    if len(parts) < 4 or parts[2] not in ("train", "test"):
+        raise UserError(f"{path} does not fit the layout: expected it in {_TREE} below {raw}; move it there.")
+    machine_type, machine_id, split, *names = parts
+    _check_machine(machine_type, machine_id, str(path))
+    labels = {_LABELS[match[1].lower()] for match in map(_LABEL_IN_NAME.match, names) if match}
+    if len(labels) == 2:
+        raise UserError(f"{path} is called both normal and anomaly; rename the file or its folder.")
+    label = _train_is_normal(next(iter(labels), None), split, str(path))
+    return Clip(machine_type, machine_id, split, str(path), label, group=groups.get(machine_type, DEFAULT_GROUP))
 
 
 def _audio_files(raw: Path) -> list[Path]:
     found = []
     for folder, subfolders, names in os.walk(raw, followlinks=True):
         subfolders[:] = [name for name in subfolders if is_visible(name)]
-        found += [Path(folder, name) for name in names if is_visible(name) and Path(name).suffix.lower() in _AUDIO]
+        found += [Path(folder, name) for name in names if is_visible(name) and name.lower().endswith(SUFFIXES)]
     return found
 
 
 def is_visible(name: str) -> bool:
     """False for what operating systems leave behind: `.DS_Store`, `._clip.wav`, `__MACOSX`."""
     return not name.startswith((".", "__"))
+
+
+def _check_machine(machine_type: str, machine_id: str, where: str) -> None:
+    """Both become part of file names, from which the ID is read back."""
+    for what, name in (("machine type", machine_type), ("machine ID", machine_id)):
+        if not re.fullmatch(r"\w[\w. -]*", name) or "id_" in name or "section_" in name:
+            raise UserError(
+                f"{where}: the {what} is {name!r}; expected letters, digits, spaces and - _ . in it, and neither "
+                "'id_' nor 'section_'; rename it."
+            )
 
 
 def _train_is_normal(label: int | None, split: str, where: str) -> int | None:

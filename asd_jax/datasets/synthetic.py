@@ -21,6 +21,7 @@ from scipy import signal
 from tqdm import tqdm
 
 from asd_jax.errors import UserError
+from asd_jax.files import write_atomically
 
 SAMPLE_RATE = 16_000
 BEARING_RATE = 47.0  # clicks a second
@@ -132,12 +133,12 @@ def generate(
     def write(path: Path) -> None:
         wav = io.BytesIO()
         soundfile.write(wav, waveform(seed, *clips[path], seconds), SAMPLE_RATE, subtype="PCM_16", format="WAV")
-        _write(path, wav.getvalue())
+        write_atomically(path, wav.getvalue())
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy and SciPy let go of the interpreter while they compute
         for _ in tqdm(pool.map(write, clips), total=len(clips), unit="clip", desc="synthetic"):
             pass
-    _write(out / "eval_data_list.csv", "".join(f"{line}\n" for line in truth).encode())
+    write_atomically(out / "eval_data_list.csv", "".join(f"{line}\n" for line in truth))
     return len(clips)
 
 
@@ -148,12 +149,6 @@ def _contents(train_clips: int, test_clips: int) -> Iterator[tuple[str, int, int
     for counter in range(test_clips):
         yield "test", 0, counter
         yield "test", 1, counter
-
-
-def _write(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
 
 
 def _rng(seed: int, *names: str | int) -> np.random.Generator:
