@@ -10,7 +10,8 @@ from etils import epath
 from asd_jax import records, report, scoring
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
-from asd_jax.score_files import ScoreSet, read_label_list, write_scores
+from asd_jax.label_list import read_label_list, without_extension
+from asd_jax.score_files import ScoreSet, write_scores
 
 
 def evaluate_workdir(workdir: str, labels_csv: str | None = None) -> str:
@@ -42,7 +43,7 @@ def evaluate_workdir(workdir: str, labels_csv: str | None = None) -> str:
         print(f"Left out {len(short)} clip(s) shorter than one window ({config.window} frames): {', '.join(short)}")
     if labels_csv is not None:
         listed = read_label_list(labels_csv).get(config.machine_type, {})
-        labels = [listed.get(os.path.splitext(n)[0], label) for n, label in zip(names, labels, strict=True)]
+        labels = [listed.get(without_extension(n), label) for n, label in zip(names, labels, strict=True)]
     scores = trained.score(log_mels, len(names))
     folder = os.path.join(workdir, "scores")
     file_name = f"anomaly_score_{config.machine_type}_id_{config.machine_id}.csv"

@@ -1,5 +1,6 @@
 """Clip scores from a trained workdir: every window of every clip, once, and the mean over the windows of a clip."""
 
+import collections
 import dataclasses
 import itertools
 import json
@@ -44,19 +45,26 @@ class Trained:
         step = parallel.score_step(self.mesh, method.score)
         if total is not None:
             log_mels = tqdm(log_mels, total=total, unit="clip", desc="scoring")
-        sums: list[np.ndarray] = []
-        counts: list[np.ndarray] = []
-        for windows, clips in window_batches(log_mels, config.window, config.score_hop, config.batch_size):
-            scores = np.concatenate([np.asarray(step(states, windows)) for states in self.states])[: config.num_runs]
-            while len(sums) <= clips.max():
-                sums.append(np.zeros(config.num_runs))
-                counts.append(np.zeros((), int))
-            for clip in np.unique(clips[clips >= 0]):
+        sums: dict[int, np.ndarray] = collections.defaultdict(lambda: np.zeros(config.num_runs))
+        counts: dict[int, int] = collections.Counter()
+
+        def add(scores: list[jax.Array], clips: np.ndarray) -> None:
+            scores = np.concatenate([np.asarray(group) for group in scores])[: config.num_runs]
+            for clip in np.unique(clips[clips >= 0]).tolist():
                 mine = clips == clip
                 sums[clip] += scores[:, mine].sum(1, dtype=np.float64)
-                counts[clip] += mine.sum()
-        means = [clip_sum / count for clip_sum, count in zip(sums, counts, strict=True)]
-        return np.stack(means, 1) if means else np.zeros((config.num_runs, 0))
+                counts[clip] += int(mine.sum())
+
+        pending = None
+        for windows, clips in window_batches(log_mels, config.window, config.score_hop, config.batch_size):
+            scores = [step(states, windows) for states in self.states]
+            if pending:  # read back one batch late, while the devices work on this one
+                add(*pending)
+            pending = (scores, clips)
+        if pending is None:
+            return np.zeros((config.num_runs, 0))
+        add(*pending)
+        return np.stack([sums[clip] / counts[clip] for clip in range(len(counts))], 1)
 
 
 def load_trained(workdir: str) -> Trained:
