@@ -28,10 +28,15 @@ class EpochLog:
 
     def _begin(self) -> None:
         self.steps: list[dict[str, np.ndarray]] = []
-        self.wait, self.since = 0.0, time.perf_counter()
+        self.wait, self.seconds = 0.0, 0.0
 
-    def add(self, step: int, metrics: dict[str, jax.Array], wait: float) -> float:
+    def add(
+        self, step: int, metrics: dict[str, jax.Array], wait: float, began: float, ended: float | None = None
+    ) -> float:
         """Takes the metrics [runs] of a step; returns the mean loss.
+
+        `wait` is the seconds it waited for its batch, `began` and `ended` are readings of `time.perf_counter`; a step
+        that has no successor yet ends when its metrics are there.
 
         Raises:
             UserError: a loss or an update is not finite.
@@ -45,15 +50,15 @@ class EpochLog:
                 )
         self.steps.append(values)
         self.wait += wait
+        self.seconds += (time.perf_counter() if ended is None else ended) - began
         if (step + 1) % self.epoch_steps == 0:
             self._write(step + 1)
         return float(values["loss"].mean())
 
     def _write(self, done: int) -> None:
-        seconds = time.perf_counter() - self.since
         speed = {
-            "windows_per_second": self.windows * len(self.steps) / seconds,
-            "input_wait_fraction": self.wait / seconds,
+            "windows_per_second": self.windows * len(self.steps) / self.seconds,
+            "input_wait_fraction": self.wait / self.seconds,
         }
         with open(self.path, "a") as file:
             for position, (run, writer) in enumerate(zip(self.runs, self.writers, strict=True)):

@@ -185,13 +185,13 @@ class _Training:
             for checkpoint in checkpoints:
                 finish.callback(checkpoint.wait)  # a save that is under way is finished, whatever happens
             for step in range(first, self.num_steps):
-                wait = time.perf_counter()
+                began = time.perf_counter()
                 batch = next(batches)
-                wait = time.perf_counter() - wait
+                wait = time.perf_counter() - began
                 states, metrics = step_fn(states, batch)
                 if pending:  # read back one step late, while the devices work on this one
-                    bar.set_postfix(loss=f"{log.add(*pending):.4f}", refresh=False)
-                pending = (step, metrics, wait)
+                    bar.set_postfix(loss=f"{log.add(*pending, ended=began):.4f}", refresh=False)
+                pending = (step, metrics, wait, began)
                 bar.update()
                 done = step + 1
                 due = done % (self.epoch_steps * self.config.checkpoint_epochs) == 0 or done == self.num_steps
