@@ -9,11 +9,15 @@ import logging
 import os
 from collections.abc import Iterator
 
+import absl.logging
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
 from asd_jax.errors import UserError
+
+# Orbax logs every step it takes, and every error with its traceback before it raises it.
+absl.logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
 
 KEPT = 2
 """Checkpoints kept per run: the newest, and one to fall back to."""

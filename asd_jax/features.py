@@ -11,6 +11,7 @@ import numpy as np
 from asd_jax.errors import UserError
 
 _BLOCK = 16  # frames that are transformed together: small enough for the cache
+_BANDS = 16  # mel bands that are summed together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,13 +78,17 @@ def log_mels(preset: FeaturePreset, wave: np.ndarray, name: str) -> np.ndarray:
             f"{name} is too short: it has {len(wave)} samples at {preset.sample_rate} Hz and one frame of preset "
             f"{preset.name!r} takes {preset.n_fft}; leave it out."
         )
-    frames = 1 + len(wave) // preset.hop
-    half, size = preset.n_fft // 2, (_rounded_up(frames) - 1) * preset.hop + preset.n_fft
-    wave = wave / np.float32(wave.std(dtype=np.float64))
-    padded = np.pad(wave, (half, size - half - len(wave)), mode="reflect")  # frames beyond the last are cut off below
+    frames, half = 1 + len(wave) // preset.hop, preset.n_fft // 2
+    padded = np.zeros((_rounded_up(frames) - 1) * preset.hop + preset.n_fft, np.float32)  # np.pad takes longer
+    padded[half : half + len(wave)] = wave
+    padded[:half] = wave[half:0:-1]
+    after = padded[half + len(wave) :][:half]
+    after[:] = wave[-2 : -len(after) - 2 : -1]
     with jax.enable_x64(True), jax.default_device("cpu"):
         power = np.asarray(_mel_power(preset)(padded))[:frames]
-    decibel = 10 * np.log10(np.maximum(power, preset.amin))
+    decibel = np.maximum(power / wave.std() ** 2, preset.amin)
+    np.log10(decibel, out=decibel)
+    decibel *= 10
     return np.maximum(decibel, decibel.max() - preset.top_db)
 
 
@@ -104,19 +109,23 @@ def _mel_power(preset: FeaturePreset) -> "jax.stages.Wrapped":
     bank = librosa.filters.mel(
         sr=preset.sample_rate, n_fft=preset.n_fft, n_mels=preset.n_mels, fmin=preset.fmin, fmax=preset.fmax
     ).T
+    products = []  # a band takes few bins: a few bands at a time, with the bins of theirs alone
+    for bands in np.split(bank, range(_BANDS, preset.n_mels, _BANDS), axis=1):
+        bins = np.flatnonzero(bands.any(axis=1))
+        products.append((slice(bins[0], bins[-1] + 1), bands[bins[0] : bins[-1] + 1]))
     window = librosa.filters.get_window("hann", preset.n_fft)
     overlap = preset.n_fft // preset.hop
 
-    def of_block(frames: jax.Array) -> jax.Array:
-        spectrum = jnp.fft.rfft(frames * window)
-        power = (spectrum.real**2 + spectrum.imag**2).astype(jnp.float32)
-        return jnp.dot(power, bank, precision="highest")
-
     def mel_power(wave: jax.Array) -> jax.Array:
-        hops = wave.reshape(-1, preset.hop)
-        count = len(hops) - overlap + 1
-        frames = jnp.concatenate([hops[i : i + count] for i in range(overlap)], axis=1)
-        blocks = frames.reshape(-1, _BLOCK, preset.n_fft)
-        return jax.lax.map(of_block, blocks).reshape(count, preset.n_mels)
+        def of_block(block: jax.Array) -> jax.Array:
+            start, size = block * _BLOCK * preset.hop, (_BLOCK + overlap - 1) * preset.hop
+            hops = jax.lax.dynamic_slice(wave, (start,), (size,)).reshape(-1, preset.hop)
+            frames = jnp.concatenate([hops[i : i + _BLOCK] for i in range(overlap)], axis=1)
+            spectrum = jnp.fft.rfft(frames * window)
+            power = (spectrum.real**2 + spectrum.imag**2).astype(jnp.float32)
+            return jnp.concatenate([jnp.dot(power[:, bins], bands, precision="highest") for bins, bands in products], 1)
+
+        blocks = (wave.size // preset.hop - overlap + 1) // _BLOCK
+        return jax.lax.map(of_block, jnp.arange(blocks)).reshape(-1, preset.n_mels)
 
     return jax.jit(mel_power)

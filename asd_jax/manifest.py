@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import importlib.metadata
 import json
 import os
@@ -110,7 +111,7 @@ def write_manifest(manifest: Manifest) -> None:
     content = {
         "preset": dataclasses.asdict(manifest.preset),
         "dtype": manifest.dtype,
-        "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
+        "versions": _versions(),
         "machines": [dataclasses.asdict(manifest.machines[machine]) for machine in sorted(manifest.machines)],
     }
     write_atomically(_path(manifest.data_dir), json.dumps(content, indent=1))
@@ -131,6 +132,11 @@ def check_preset(manifest: Manifest, preset_name: str) -> None:
                 f"{manifest.data_dir} was prepared with {field.name}={then}, and preset {asked.name!r} now has {now}: "
                 "prepare into another data_dir."
             )
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    return {package: importlib.metadata.version(package) for package in _PACKAGES}
 
 
 def _path(data_dir: str) -> epath.Path:
