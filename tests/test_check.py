@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd_jax.datasets import check, dcase2020
+from asd_jax.datasets import check, dcase2020, dcase2021
 
 RATE = 16000
 
@@ -48,6 +48,7 @@ def test_a_complete_data_set_has_no_problems(tmp_path, published):
     assert (evaluation.train, evaluation.test_unlabelled, evaluation.expected) == (1, 2, (1, 1, 1))
     assert dev.formats == ("16000 Hz x 1",)
     header, first, second, *rest = check.format_lines(report)
+    assert "part  train" in header
     assert first.split()[:8] == ["fan", "00", "dev", "2", "1", "1", "0", "40"]
     assert second.split()[:8] == ["fan", "01", "eval", "1", "0", "0", "2", "30"]
     assert rest[-1] == "No problems."
@@ -138,3 +139,88 @@ def test_a_name_that_does_not_fit_is_listed_beside_the_rows(tmp_path):
     assert len(report.all_problems) == 2
     assert "notes.txt does not fit" in report.all_problems[0]
     assert "1 clips are not 2 s long, as most are" in report.all_problems[1]
+
+
+@pytest.fixture
+def published_2021(monkeypatch):
+    """The same for DCASE 2021."""
+    counts = {
+        "source": {"dev": {"fan": {"00": (2, 1, 1)}}, "eval": {"fan": {"03": (2, 1, 1)}}},
+        "target": {"dev": {"fan": {"00": (1, 1, 1)}}, "eval": {"fan": {"03": (1, 1, 2)}}},
+    }
+    monkeypatch.setattr(dcase2021, "CLIP_COUNTS", counts)
+    monkeypatch.setattr(dcase2021, "GROUPS", {"fan": "MIMII DUE"})
+
+
+def write_fan_2021(raw):
+    for part, section in (("dev", "00"), ("eval", "03")):
+        for name in ("source_train_normal_0000_a_b", "source_train_normal_0001", "target_train_normal_0000_c"):
+            write(raw / f"{part}_data/fan/train/section_{section}_{name}.wav")
+    for domain, count in (("source", 2), ("target", 3)):
+        folder = f"fan/{domain}_test/section"
+        write(raw / f"dev_data/{folder}_00_{domain}_test_normal_0000.wav")
+        write(raw / f"dev_data/{folder}_00_{domain}_test_anomaly_0000.wav")
+        for i in range(count):
+            write(raw / f"eval_data/{folder}_03_{domain}_test_000{i}.wav")
+
+
+def test_a_complete_data_set_of_2021_has_a_row_for_every_domain(tmp_path, published_2021):
+    write_fan_2021(tmp_path)
+    report = check.check(str(tmp_path), "dcase2021", RATE)
+    assert report.all_problems == []
+    lines = check.format_lines(report)
+    assert lines[0].split()[:5] == ["type", "ID", "part", "domain", "train"]
+    assert [line.split()[:9] for line in lines[1:5]] == [
+        ["fan", "00", "dev", "source", "2", "1", "1", "0", "40"],
+        ["fan", "00", "dev", "target", "1", "1", "1", "0", "30"],
+        ["fan", "03", "eval", "source", "2", "0", "0", "2", "40"],
+        ["fan", "03", "eval", "target", "1", "0", "0", "3", "40"],
+    ]
+
+
+def test_what_a_domain_of_2021_lacks_is_listed_with_its_archive(tmp_path, published_2021):
+    write_fan_2021(tmp_path)
+    truth = [f"section_03_target_test_000{i}.wav,{int(i == 0)}\n" for i in range(3)]
+    (tmp_path / "ground_truth_fan_section_03_target_test.csv").write_text("".join(truth))
+    (tmp_path / "eval_data/fan/train/section_03_target_train_normal_0000_c.wav").unlink()
+    for name in ("dev_data/fan/source_test/section_00_source_test_normal_0000.wav",):
+        write(tmp_path / name, rate=8000)
+    report = check.check(str(tmp_path), "dcase2021", RATE)
+    rate, train, normal, anomaly = report.all_problems
+    assert rate.startswith("fan 00 (dev source): 1 clips are of 8000 Hz, not 16000 Hz: ")
+    assert train.startswith("fan 03 (eval target): 0 training clips where the data set holds 1: download and unzip ")
+    assert "eval_data_fan_train.zip (Zenodo record 4660992)" in train
+    assert "2 normal test clips where the data set holds 1: take away" in normal
+    assert "1 anomalous test clips where the data set holds 2: " in anomaly
+    assert "eval_data_fan_test.zip (Zenodo record 4884786)" in anomaly
+
+
+def test_an_absent_domain_and_absent_types_of_2021_are_listed(tmp_path):
+    write(tmp_path / "dev_data/fan/train/section_00_source_train_normal_0000.wav")
+    report = check.check(str(tmp_path), "dcase2021", RATE)
+    assert report.problems[0].startswith("no clips of ToyCar, ToyTrain, gearbox, pump, slider, valve: ")
+    assert [(row.machine_id, row.part, row.domain, row.train) for row in report.rows] == [
+        (f"0{section}", "dev" if section < 3 else "eval", domain, int((section, domain) == (0, "source")))
+        for section in range(6)
+        for domain in ("source", "target")
+    ]
+    lacks = "fan 05 (eval target): 0 training clips where the data set holds 3"
+    assert any(problem.startswith(lacks) for problem in report.all_problems)
+    assert any("0 test clips where the data set holds 200" in problem for problem in report.all_problems)
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "there"),
+    [
+        ("dev_data_fan.zip", "dev_data", "train"),
+        ("eval_data_fan_train.zip", "eval_data", "train"),
+        ("eval_data_train_fan.zip", "eval_data", "train"),
+        ("eval_data_fan_test.zip", "eval_data", "source_test"),
+    ],
+)
+def test_a_packed_zip_of_2021_is_listed_until_it_is_unpacked(tmp_path, name, target, there):
+    (tmp_path / name).touch()
+    packed = lambda: [p for p in check.check(str(tmp_path), "dcase2021", RATE).all_problems if "not unpacked" in p]  # noqa: E731
+    assert packed() == [f"{tmp_path}/{name} is not unpacked: unzip it in {tmp_path}/{target}."]
+    write(tmp_path / target / "fan" / there / "any.wav")
+    assert packed() == []

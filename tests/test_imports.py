@@ -27,6 +27,9 @@ ROOMS = [
     ("scoring", "epoch_log"),
     ("train",),
     ("metrics",),
+    ("embeddings",),
+    ("inlier",),
+    ("selection",),
     ("score_files",),
     ("report",),
     ("evaluation", "recordings"),
@@ -83,7 +86,19 @@ def test_networks_methods_and_the_step_do_not_import_tensorflow(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["metrics", "score_files", "report", "clips", "audio", "outliers", "datasets/__init__"]
+    "name",
+    [
+        "metrics",
+        "embeddings",
+        "inlier",
+        "selection",
+        "score_files",
+        "report",
+        "clips",
+        "audio",
+        "outliers",
+        "datasets/__init__",
+    ],
 )
 def test_files_and_measures_import_neither_jax_nor_tensorflow(name):
     assert not reachable(name) & {"jax", "flax", "optax", "tensorflow", "tensorflow_datasets"}

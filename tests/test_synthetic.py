@@ -1,11 +1,15 @@
-"""The made-up machines: what is written where, and that neither level nor chance tells a fault."""
+"""The made-up data sets: what is written where."""
+
+import os
+import re
+import shutil
+from collections import Counter
 
 import numpy as np
 import pytest
 import soundfile
-from sklearn.metrics import roc_auc_score
 
-from asd_jax.datasets import synthetic
+from asd_jax.datasets import dcase2021, synthetic
 from asd_jax.errors import UserError
 
 
@@ -90,66 +94,86 @@ def test_the_evaluation_list_tells_the_truth(tmp_path):
     assert set(in_order_of_name[::2]) == {0, 1}  # the order of the names tells nothing
 
 
-@pytest.fixture(scope="module")
-def clips():
-    """Waveforms in [-1, 1] by (machine type, split, label), of one ID each."""
-    wanted = [("train", 0, 20), ("test", 0, 24), ("test", 1, 24)]
-    return {
-        (machine_type, split, label): [
-            synthetic.waveform(0, machine_type, "00", split, label, counter, 3.0) / 2**15 for counter in range(count)
-        ]
-        for machine_type in synthetic.MACHINE_TYPES
-        for split, label, count in wanted
-    }
+FEW_2021 = {"layout": "dcase2021", "machine_types": ("belt",), "machine_ids": ("00", "03"), "seconds": 1.0}
 
 
-def log_spectrum(clip):
-    """Mean and deviation over time of 64 bands of the clip's log spectrum, whatever its level."""
-    frames = np.lib.stride_tricks.sliding_window_view(clip / clip.std(), 1024)[::512]
-    power = np.abs(np.fft.rfft(frames * np.hanning(1024)))[:, 1:] ** 2
-    decibels = 10 * np.log10(power.reshape(len(frames), 64, 8).mean(axis=2))
-    return np.concatenate([decibels.mean(axis=0), decibels.std(axis=0)])
+def test_layout_names_and_counts_of_2021(tmp_path):
+    assert synthetic.generate(tmp_path, train_clips=4, test_clips=1, **FEW_2021) == 2 * (4 + 3 + 4)
+    train = [f"source_train_normal_000{i}_condition_1" for i in range(4)]
+    train += [f"target_train_normal_000{i}_condition_2" for i in range(3)]
+    expected = [
+        f"{part}_data/belt/train/section_{section}_{name}.wav"
+        for part, section in (("dev", "00"), ("eval", "03"))
+        for name in train
+    ]
+    for domain in ("source", "target"):
+        dev, evaluation = (f"{part}_data/belt/{domain}_test/section" for part in ("dev", "eval"))
+        expected += [f"{dev}_00_{domain}_test_{label}_0000.wav" for label in ("normal", "anomaly")]
+        expected += [f"{evaluation}_03_{domain}_test_000{i}.wav" for i in range(2)]
+        expected.append(f"ground_truth_data/ground_truth_belt_section_03_{domain}_test.csv")
+    assert sorted(files(tmp_path)) == sorted([*expected, "eval_data_list.csv"])
 
 
-def test_level_does_not_tell_an_anomaly(clips):
-    level = {
-        label: np.array([clip.std() for key, of in clips.items() if key[1:] == ("test", label) for clip in of])
-        for label in (0, 1)
-    }
-    np.testing.assert_allclose(level[0], level[1], rtol=1e-3)
-    assert np.std(20 * np.log10(level[0])) == pytest.approx(1.5, rel=0.25)  # and yet it varies, in dB
-    assert max(np.abs(clip).max() for of in clips.values() for clip in of) < 0.99
-
-
-@pytest.mark.parametrize("machine_type", synthetic.MACHINE_TYPES)
-def test_the_spectrum_tells_most_anomalies_but_not_all(clips, machine_type):
-    train = np.array([log_spectrum(clip) for clip in clips[machine_type, "train", 0]])
-    scores = {
-        label: [np.linalg.norm(train - log_spectrum(clip), axis=1).min() for clip in clips[machine_type, "test", label]]
-        for label in (0, 1)
-    }
-    assert 0.6 < roc_auc_score([0] * 24 + [1] * 24, scores[0] + scores[1]) < 0.99
-
-
-def test_ids_differ_and_types_differ_more():
-    centre = {
-        (machine_type, machine_id): np.mean(
-            [log_spectrum(synthetic.waveform(0, machine_type, machine_id, "train", 0, i, 2.0)) for i in range(4)],
-            axis=0,
+def test_what_is_written_of_2021_is_read_back_with_true_labels(tmp_path):
+    synthetic.generate(tmp_path, train_clips=4, test_clips=8, **FEW_2021)
+    both = dcase2021.list_clips(str(tmp_path))
+    (tmp_path / "eval_data_list.csv").rename(tmp_path / "away.csv")
+    assert dcase2021.list_clips(str(tmp_path)) == both
+    (tmp_path / "away.csv").rename(tmp_path / "eval_data_list.csv")
+    shutil.rmtree(tmp_path / "ground_truth_data")
+    assert dcase2021.list_clips(str(tmp_path)) == both  # either tells all labels
+    counts = Counter((clip.machine_id, clip.part, clip.split, clip.domain, clip.label) for clip in both)
+    assert counts == {
+        (section, part, *rest): count
+        for section, part in (("00", "dev"), ("03", "eval"))
+        for rest, count in (
+            (("train", "source", 0), 4),
+            (("train", "target", 0), 3),
+            (("test", "source", 0), 8),
+            (("test", "source", 1), 8),
+            (("test", "target", 0), 8),
+            (("test", "target", 1), 8),
         )
-        for machine_type in synthetic.MACHINE_TYPES
-        for machine_id in ("00", "01")
     }
-    distance = lambda a, b: np.linalg.norm(centre[a] - centre[b])  # noqa: E731
-    for machine_type in synthetic.MACHINE_TYPES:
-        siblings = distance((machine_type, "00"), (machine_type, "01"))
-        others = min(distance((machine_type, "00"), machine) for machine in centre if machine[0] != machine_type)
-        assert 5 < siblings < others
+    for clip in both:
+        number = int(re.search(r"_(\d{4})[_.]", os.path.basename(clip.path))[1])
+        counter = number // 2 if (clip.part, clip.split) == ("eval", "test") else number
+        kind = (clip.machine_type, clip.machine_id, clip.split, clip.label, counter)
+        expected = synthetic.waveform(0, *kind, 1.0, clip.domain)
+        np.testing.assert_array_equal(soundfile.read(clip.path, dtype="int16")[0], expected)
+    evaluation = [clip.label for clip in both if (clip.part, clip.split, clip.domain) == ("eval", "test", "source")]
+    assert set(evaluation[::2]) == {0, 1}  # the order of the names tells nothing
+
+
+def test_the_source_domain_of_2021_is_the_data_set_of_2020(tmp_path):
+    few = {"train_clips": 2, "test_clips": 2, "seed": 3}
+    synthetic.generate(tmp_path / "2021", **few, **FEW_2021)
+    synthetic.generate(tmp_path / "2020", **few, **FEW_2021 | {"layout": "dcase2020"})
+    wavs = {
+        year: Counter(path.read_bytes() for path in (tmp_path / year).rglob(pattern))
+        for year, pattern in (("2020", "*.wav"), ("2021", "*_source_*.wav"))
+    }
+    assert wavs["2020"] == wavs["2021"] and len(wavs["2020"]) == 12
+
+
+def test_more_clips_of_2021_keep_the_former_ones(tmp_path):
+    synthetic.generate(tmp_path, train_clips=1, test_clips=1, **FEW_2021)
+    before = files(tmp_path)
+    synthetic.generate(tmp_path, train_clips=2, test_clips=2, **FEW_2021)
+    after = files(tmp_path)
+    assert set(after) > set(before)
+    for name, content in before.items():
+        assert after[name] == content or name.endswith(".csv")
+        assert name == "eval_data_list.csv" or after[name].startswith(content)
+    with pytest.raises(UserError, match="already holds 26 clips that these arguments do not make"):
+        synthetic.generate(tmp_path, train_clips=2, test_clips=2, **FEW_2021 | {"layout": "dcase2020"})
 
 
 def test_mistakes_are_told(tmp_path):
     with pytest.raises(UserError, match="no synthetic machine type 'fan': choose from rotor, piston, belt, relay"):
         synthetic.generate(tmp_path, machine_types=("fan",))
+    with pytest.raises(UserError, match="no synthetic layout 'dcase2022': choose from dcase2020, dcase2021"):
+        synthetic.generate(tmp_path, layout="dcase2022")
     with pytest.raises(UserError, match="ID '7' is not two digits"):
         synthetic.generate(tmp_path, machine_ids=("7",))
     foreign = tmp_path / "dev_data" / "fan" / "train" / "normal_id_00_00000000.wav"

@@ -5,16 +5,24 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import soundfile
 
 from asd_jax.clips import Clip
-from asd_jax.datasets import DATASETS, dcase2020
+from asd_jax.datasets import DATASETS, dcase2020, dcase2021
 from asd_jax.datasets.folder import zip_files
 from asd_jax.errors import UserError
 
-_ZIP = re.compile(r"(dev_data|eval_data_train|eval_data_test)_(.+)\.zip")
-_ZENODO = {"dev_data": 3678171, "eval_data_train": 3727685, "eval_data_test": 3841772}
+_CHALLENGES = {"dcase2020": dcase2020, "dcase2021": dcase2021}
+# eval_data_train_fan.zip in 2020, eval_data_fan_train.zip in 2021
+_ZIP = re.compile(r"(dev|eval)_data_(?:(train|test)_)?(.+?)(?:_(train|test))?\.zip")
+
+_Key = tuple[str, str, str, str]
+"""(machine type, machine ID, part, domain) of a row."""
+
+_Counts = tuple[int, int, int]
+"""Training, normal test and anomalous test clips."""
 
 _MOST = "most"
 """As long as most clips of the machine, where no length is published."""
@@ -22,9 +30,10 @@ _MOST = "most"
 
 @dataclass(frozen=True)
 class Row:
-    """One machine in one part ("dev" or "eval") of a data set.
+    """One machine in one part ("dev" or "eval") of a data set, and in one domain where the data set knows domains.
 
     Attributes:
+        domain: "source" or "target"; empty where the data set knows no domains.
         seconds: the length of all its clips together, as their headers say.
         formats: sample rates and channel counts of its clips, such as "16000 Hz x 1".
         expected: published numbers of training, normal test and anomalous test clips; None where nothing is published.
@@ -34,13 +43,14 @@ class Row:
     machine_type: str
     machine_id: str
     part: str
+    domain: str
     train: int
     test_normal: int
     test_anomaly: int
     test_unlabelled: int
     seconds: float
     formats: tuple[str, ...]
-    expected: tuple[int, int, int] | None
+    expected: _Counts | None
     problems: tuple[str, ...]
 
 
@@ -54,7 +64,11 @@ class Report:
     @property
     def all_problems(self) -> list[str]:
         """Every problem as a sentence; empty where the data set is as it should be."""
-        of_rows = [f"{r.machine_type} {r.machine_id} ({r.part}): {text}" for r in self.rows for text in r.problems]
+        of_rows = [
+            f"{row.machine_type} {row.machine_id} ({' '.join((row.part, row.domain)).strip()}): {text}"
+            for row in self.rows
+            for text in row.problems
+        ]
         return [*self.problems, *of_rows]
 
 
@@ -63,59 +77,76 @@ def check(raw_dir: str, dataset: str, sample_rate: int, machine_types: Sequence[
 
     Args:
         raw_dir: the folder of recordings.
-        dataset: a name in `DATASETS`. For "dcase2020" the clips must be mono, of `sample_rate`, and for the six machine
-            types of the challenge of the published number and length; the layout "folder" allows any of these.
+        dataset: a name in `DATASETS`. For "dcase2020" and "dcase2021" the clips must be mono, of `sample_rate`, and for
+            the machine types of the challenge of the published number and length; the layout "folder" allows any of
+            these.
         sample_rate: in Hz, what the features are computed at.
         machine_types: only these; all where None.
     """
-    published = dataset == "dcase2020"
-    problems = _packed_zips(Path(raw_dir), machine_types) if published else []
+    challenge = _CHALLENGES.get(dataset)
+    problems = _packed_zips(Path(raw_dir), machine_types) if challenge else []
     try:
         clips = DATASETS[dataset](raw_dir, machine_types=machine_types, misfits=problems)
     except UserError as error:
         return Report((), (str(error), *problems))
-    machines: dict[tuple[str, str, str], list[Clip]] = {}
+    machines: dict[_Key, list[Clip]] = {}
     for clip in clips:
-        machines.setdefault((clip.machine_type, clip.machine_id, clip.part), []).append(clip)
-    if published:
+        domain = clip.domain if challenge is dcase2021 else ""
+        machines.setdefault((clip.machine_type, clip.machine_id, clip.part, domain), []).append(clip)
+    expected = _published_counts(dataset)
+    if challenge:
         found = {clip.machine_type for clip in clips}
-        absent = sorted(set(dcase2020.GROUPS) - found) if found & set(dcase2020.GROUPS) and not machine_types else []
+        absent = sorted(set(challenge.GROUPS) - found) if found & set(challenge.GROUPS) and not machine_types else []
         if absent:
             problems.append(f"no clips of {', '.join(absent)}: download them, or name the machine types that you need.")
-        for part, types in dcase2020.CLIP_COUNTS.items():
-            for machine_type in found & set(types):
-                for machine_id in types[machine_type]:
-                    machines.setdefault((machine_type, machine_id, part), [])
-    rows = tuple(_row(*key, machines[key], sample_rate if published else None) for key in sorted(machines))
-    return Report(rows, tuple(problems))
+        for key in expected:
+            if key[0] in found:
+                machines.setdefault(key, [])
+    rows = [_row(key, machines[key], challenge, expected.get(key), sample_rate) for key in sorted(machines)]
+    return Report(tuple(rows), tuple(problems))
 
 
 def format_lines(report: Report) -> list[str]:
     """The report as lines of text: a table (found/published where they differ), then every problem."""
-    header = ("type", "ID", "part", "train", "test normal", "anomaly", "unlabelled", "seconds", "format")
-    table = [header, *map(_cells, report.rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    header = ("type", "ID", "part", "domain", "train", "test normal", "anomaly", "unlabelled", "seconds", "format")
+    columns = list(zip(header, *map(_cells, report.rows), strict=True))
+    if not any(row.domain for row in report.rows):
+        del columns[header.index("domain")]
+    widths = [max(map(len, column)) for column in columns]
+    table = zip(*columns, strict=True)
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
     problems = report.all_problems
     return lines + ["", f"{len(problems)} problems:" if problems else "No problems.", *(f"- {p}" for p in problems)]
 
 
-def _row(machine_type: str, machine_id: str, part: str, clips: list[Clip], required_rate: int | None) -> Row:
-    published = required_rate is not None  # the layout "folder" requires no rate, and nothing is published about it
-    expected = dcase2020.CLIP_COUNTS[part].get(machine_type, {}).get(machine_id) if published else None
+def _published_counts(dataset: str) -> dict[_Key, _Counts]:
+    by_domain = {"dcase2020": {"": dcase2020.CLIP_COUNTS}, "dcase2021": dcase2021.CLIP_COUNTS}
+    return {
+        (machine_type, machine_id, part, domain): counts
+        for domain, parts in by_domain.get(dataset, {}).items()
+        for part, types in parts.items()
+        for machine_type, ids in types.items()
+        for machine_id, counts in ids.items()
+    }
+
+
+def _row(key: _Key, clips: list[Clip], challenge: ModuleType | None, expected: _Counts | None, sample_rate: int) -> Row:
+    machine_type, _, part, _ = key
     counts = Counter((clip.split, clip.label) for clip in clips)
     found = (counts["train", 0], counts["test", 0], counts["test", 1])
     unlabelled = counts["test", None]
-    required_seconds = dcase2020.CLIP_SECONDS.get(machine_type, _MOST) if published else None
-    seconds, formats, problems = _headers(clips, required_rate, required_seconds)
+    if challenge:
+        required = sample_rate, challenge.CLIP_SECONDS.get(machine_type, _MOST)
+    else:
+        required = None, None
+    seconds, formats, problems = _headers(clips, *required)
     if expected:
-        problems = _missing(machine_type, part, found, unlabelled, expected) + problems
-    return Row(machine_type, machine_id, part, *found, unlabelled, seconds, formats, expected, tuple(problems))
+        archives = {split: challenge.ARCHIVES[part, split].format(machine_type) for split in ("train", "test")}
+        problems = _missing(archives, found, unlabelled, expected) + problems
+    return Row(*key, *found, unlabelled, seconds, formats, expected, tuple(problems))
 
 
-def _missing(
-    machine_type: str, part: str, found: tuple[int, int, int], unlabelled: int, expected: tuple[int, int, int]
-) -> list[str]:
+def _missing(archives: dict[str, str], found: _Counts, unlabelled: int, expected: _Counts) -> list[str]:
     """What differs from the published numbers; unlabelled test clips are compared by their sum."""
     compared = [("training", found[0], expected[0], "train")]
     if unlabelled or not any(found[1:]):
@@ -125,9 +156,8 @@ def _missing(
     problems = []
     for what, count, published, split in compared:
         if count != published:
-            archive = "dev_data" if part == "dev" else f"eval_data_{split}"
-            source = f"{archive}_{machine_type}.zip (Zenodo record {_ZENODO[archive]})"
-            mend = f"download and unzip {source}" if count < published else "take away what does not belong to it"
+            more = f"download and unzip {archives[split]}"
+            mend = more if count < published else "take away what does not belong to it"
             problems.append(f"{count} {what} clips where the data set holds {published}: {mend}.")
     return problems
 
@@ -170,11 +200,10 @@ def _packed_zips(raw: Path, machine_types: Sequence[str] | None) -> list[str]:
     problems = []
     for path in zip_files(raw, raw / "dev_data", raw / "eval_data"):
         match = _ZIP.fullmatch(path.name)
-        if not match or (machine_types and match[2] not in machine_types):
+        if not match or (machine_types and match[3] not in machine_types):
             continue
-        target = raw / ("dev_data" if match[1] == "dev_data" else "eval_data")
-        split = "test" if match[1] == "eval_data_test" else "train"
-        if not any((target / match[2] / split).glob("*")):
+        target, split = raw / f"{match[1]}_data", match[2] or match[4] or "train"
+        if not any((target / match[3]).glob(f"*{split}/*")):
             problems.append(f"{path} is not unpacked: unzip it in {target}.")
     return problems
 
@@ -187,6 +216,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         row.machine_type,
         row.machine_id,
         row.part,
+        row.domain,
         _count(row.train, train),
         _count(row.test_normal, normal),
         _count(row.test_anomaly, anomaly),

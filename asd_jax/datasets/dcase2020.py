@@ -4,14 +4,11 @@ Layout (challenge baseline, README): `{dev_data,eval_data}/<machine type>/{train
 `{normal,anomaly}_id_XX_NNNNNNNN.wav`; evaluation test clips are `id_XX_NNNNNNNN.wav`, labelled by `eval_data_list.csv`.
 """
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from asd_jax.clips import Clip
-from asd_jax.datasets.folder import DEFAULT_GROUP, choose_types, is_visible, misfit, unzip_first, zip_files
-from asd_jax.errors import UserError
-from asd_jax.label_list import LabelList, read_label_list
+from asd_jax.datasets import challenge
 
 GROUPS = {
     "fan": "MIMII",
@@ -44,7 +41,29 @@ CLIP_COUNTS = {
 
 CLIP_SECONDS = {machine_type: 11.0 if machine_type == "ToyCar" else 10.0 for machine_type in GROUPS}
 
-_NAME = re.compile(r"(?:(normal|anomaly)_)?id_(\d+)_(\d+)")
+# (part, split) -> the archive on Zenodo that holds it, but for the machine type.
+ARCHIVES = {
+    ("dev", "train"): "dev_data_{}.zip (Zenodo record 3678171)",
+    ("dev", "test"): "dev_data_{}.zip (Zenodo record 3678171)",
+    ("eval", "train"): "eval_data_train_{}.zip (Zenodo record 3727685)",
+    ("eval", "test"): "eval_data_test_{}.zip (Zenodo record 3841772)",
+}
+
+_NAME = r"id_(?P<id>\d+)_\d+"
+_TRAIN = rf"(?P<label>normal)_{_NAME}", "normal_id_XX_NNNNNNNN"
+_LABELLED = rf"(?P<label>normal|anomaly)_{_NAME}", "normal_id_XX_NNNNNNNN or anomaly_id_XX_NNNNNNNN"
+_ANY = rf"(?:(?P<label>normal|anomaly)_)?{_NAME}", f"id_XX_NNNNNNNN, {_LABELLED[1]}"
+
+_LAYOUT = challenge.Layout(
+    2020,
+    (
+        challenge.ClipFolder("dev", "train", *_TRAIN),
+        challenge.ClipFolder("dev", "test", *_LABELLED),
+        challenge.ClipFolder("eval", "train", *_TRAIN),
+        challenge.ClipFolder("eval", "test", *_ANY),
+    ),
+    GROUPS,
+)
 
 
 def list_clips(
@@ -72,66 +91,4 @@ def list_clips(
             there.
     """
     raw = Path(raw_dir)
-    parts = {"dev": raw / "dev_data", "eval": raw / "eval_data"}
-    found = {path.name for folder in parts.values() if folder.is_dir() for path in _visible(folder) if path.is_dir()}
-    if not found:
-        raise _empty(raw)
-    types = choose_types(found, machine_types, raw)
-    list_file = next(
-        (f for f in (raw / "eval_data_list.csv", parts["eval"] / "eval_data_list.csv") if f.is_file()), None
-    )
-    eval_labels = read_label_list(list_file) if list_file else {}
-    groups = dict.fromkeys(types, DEFAULT_GROUP) | GROUPS | dict(groups or {})
-    clips = [
-        Clip(machine_type, machine_id, split, str(path), label, part=part, group=groups[machine_type])
-        for part, folder in parts.items()
-        for machine_type in types
-        for split in ("train", "test")
-        for path, machine_id, label in _read_names(folder / machine_type / split, part, split, eval_labels, misfits)
-    ]
-    if not clips:
-        raise _empty(raw)
-    return sorted(clips)
-
-
-def _read_names(
-    folder: Path, part: str, split: str, eval_labels: LabelList, misfits: list[str] | None
-) -> Iterator[tuple[Path, str, int | None]]:
-    """Yields (file, machine ID, label) for every clip of one machine type, part and split."""
-    if split == "train":
-        prefixes, expected = ("normal",), "normal_id_XX_NNNNNNNN"
-    elif part == "dev":
-        prefixes, expected = ("normal", "anomaly"), "normal_id_XX_NNNNNNNN or anomaly_id_XX_NNNNNNNN"
-    else:
-        prefixes = (None, "normal", "anomaly")
-        expected = "id_XX_NNNNNNNN, normal_id_XX_NNNNNNNN or anomaly_id_XX_NNNNNNNN"
-    seen: dict[str, Path] = {}
-    for path in _visible(folder) if folder.is_dir() else ():
-        match = _NAME.fullmatch(path.stem)
-        if not match or match[1] not in prefixes or path.suffix.lower() not in (".wav", ".flac"):
-            misfit(
-                misfits,
-                f"{path} does not fit the DCASE 2020 layout: files of this folder are called {expected} "
-                "(XX the machine ID, N digits), .wav or .flac; rename it or move it away.",
-            )
-            continue
-        if path.stem in seen:
-            misfit(misfits, f"{path} and {seen[path.stem]} are one clip twice; keep one of them.")
-            continue
-        seen[path.stem] = path
-        label = {"normal": 0, "anomaly": 1}.get(match[1])
-        if label is None:
-            label = eval_labels.get(folder.parent.name, {}).get(path.stem)
-        yield path, match[2], label
-
-
-def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if is_visible(path.name))
-
-
-def _empty(raw: Path) -> UserError:
-    zips = zip_files(raw, raw / "dev_data", raw / "eval_data")
-    return UserError(
-        f"No recordings found in {raw}: expected {raw}/dev_data/<machine type>/train/normal_id_XX_NNNNNNNN.wav, "
-        f"and the like in test and eval_data{unzip_first(zips)}."
-    )
+    return challenge.list_clips(_LAYOUT, raw, challenge.read_labels(raw), machine_types, groups, misfits)

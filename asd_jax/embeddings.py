@@ -1,0 +1,107 @@
+"""Embeddings of the segments of clips: what they belong to, and the file that keeps them."""
+
+import dataclasses
+import io
+
+import numpy as np
+from etils import epath
+
+from asd_jax.errors import UserError
+from asd_jax.files import write_atomically
+
+
+@dataclasses.dataclass(frozen=True)
+class Embeddings:
+    """One row for every segment of some clips.
+
+    Attributes:
+        embedding: [rows, width] float32.
+        clip: [rows] names of the clips, unique within a machine ID.
+        segment: [rows] which of the segments of its clip, from 0.
+        machine_type: [rows] "fan", "pump", ...
+        machine_id: [rows] product ID: the machine ID, or the section of DCASE 2021.
+        label: [rows] 0 normal, 1 anomaly, -1 unknown.
+        domain: [rows] "source" or "target".
+        part: [rows] "dev" or "eval".
+    """
+
+    embedding: np.ndarray
+    clip: np.ndarray
+    segment: np.ndarray
+    machine_type: np.ndarray
+    machine_id: np.ndarray
+    label: np.ndarray
+    domain: np.ndarray
+    part: np.ndarray
+
+    def product_ids(self) -> list[str]:
+        """The machine IDs, sorted.
+
+        Raises:
+            ValueError: the rows are of several machine types, which may use the same IDs.
+        """
+        if len(types := np.unique(self.machine_type)) > 1:
+            raise ValueError(f"Embeddings of {', '.join(types)}: select one machine type first.")
+        return np.unique(self.machine_id).tolist()
+
+    def select(self, mask: np.ndarray) -> "Embeddings":
+        """The rows where the mask [rows] is true, or the rows with these numbers, in their order."""
+        return Embeddings(**{name: column[mask] for name, column in _columns(self).items()})
+
+    def clips(self) -> tuple[np.ndarray, np.ndarray]:
+        """The clips, in the order of their first rows.
+
+        Returns:
+            (the first row of every clip [clips], the number of the clip of every row [rows]).
+        """
+        numbers: dict[tuple[str, str], int] = {}
+        pairs = zip(self.machine_id.tolist(), self.clip.tolist(), strict=True)
+        clip_of_row = np.array([numbers.setdefault(pair, len(numbers)) for pair in pairs], dtype=int)
+        return np.unique(clip_of_row, return_index=True)[1], clip_of_row
+
+    def save(self, path: epath.PathLike) -> None:
+        """Writes an `.npz` file; it appears whole or not at all."""
+        content = io.BytesIO()
+        np.savez(content, allow_pickle=False, **_columns(self))
+        write_atomically(path, content.getvalue())
+
+    @classmethod
+    def load(cls, path: epath.PathLike) -> "Embeddings":
+        """Reads what `save` wrote.
+
+        Raises:
+            UserError: there is no such file, it is damaged, or it is something else.
+        """
+        path = epath.Path(path)
+        if not path.exists():
+            raise UserError(f"There is no file of embeddings {path}: write the embeddings first.")
+        try:
+            stored = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+            columns = {field.name: stored[field.name] for field in dataclasses.fields(cls)}
+            if len({len(column) for column in columns.values()}) > 1:
+                raise ValueError("its columns differ in length")
+        except Exception as error:  # numpy and zipfile raise many types for damaged files
+            raise UserError(
+                f"{path} holds no embeddings or is damaged ({error}): delete it and write it anew."
+            ) from error
+        return cls(**columns)
+
+
+def segment_starts(frames: int, window: int, segments: int = 10) -> np.ndarray:
+    """First frames of the overlapping segments that a clip is cut into (Kuroyanagi et al., EUSIPCO 2022).
+
+    Args:
+        frames: of the clip, at least one window.
+        window: frames of a segment; 2 s in the paper.
+        segments: how many, at least 2.
+
+    Returns:
+        [segments], from 0, evenly spaced by whole frames; the last segment ends where the clip ends.
+    """
+    starts = np.arange(segments) * ((frames - window) // (segments - 1))
+    starts[-1] = frames - window
+    return starts
+
+
+def _columns(embeddings: Embeddings) -> dict[str, np.ndarray]:
+    return {field.name: getattr(embeddings, field.name) for field in dataclasses.fields(Embeddings)}

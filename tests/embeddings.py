@@ -1,0 +1,31 @@
+"""Made-up embeddings for the tests."""
+
+import numpy as np
+
+from asd_jax.embeddings import Embeddings
+
+
+def make(points, machine_id="00", label=0, name="clip", domain="source", part="dev"):
+    """Embeddings of one product ID from points [clips, segments, width]."""
+    clips, segments, width = np.shape(points)
+    rows = clips * segments
+    return Embeddings(
+        embedding=np.asarray(points, np.float32).reshape(rows, width),
+        clip=np.repeat([f"{name}_{i}" for i in range(clips)], segments),
+        segment=np.tile(np.arange(segments), clips),
+        machine_type=np.full(rows, "fan"),
+        machine_id=np.full(rows, machine_id),
+        label=np.full(rows, label),
+        domain=np.full(rows, domain),
+        part=np.full(rows, part),
+    )
+
+
+def join(*parts):
+    """The rows of all parts."""
+    columns = zip(*(vars(part).values() for part in parts), strict=True)
+    return Embeddings(*map(np.concatenate, columns))
+
+
+def normal(shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
