@@ -33,3 +33,22 @@ class Clip:
     @property
     def machine(self) -> Machine:
         return self.machine_type, self.machine_id
+
+
+@dataclasses.dataclass(frozen=True)
+class StoredClip:
+    """What the records say of one clip, beside its log-mel.
+
+    Attributes:
+        machine: (machine type, machine ID).
+        name: its file, unique within its machine and split.
+        label: 0 normal, 1 anomaly, -1 where nobody has said.
+        domain: "source" or "target".
+        part: "dev" or "eval".
+    """
+
+    machine: Machine
+    name: str
+    label: int
+    domain: str
+    part: str

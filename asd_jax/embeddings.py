@@ -23,6 +23,7 @@ class Embeddings:
         label: [rows] 0 normal, 1 anomaly, -1 unknown.
         domain: [rows] "source" or "target".
         part: [rows] "dev" or "eval".
+        probability: [rows] float32, of its own product ID, as the encoder's product head says; NaN where it has none.
     """
 
     embedding: np.ndarray
@@ -33,6 +34,7 @@ class Embeddings:
     label: np.ndarray
     domain: np.ndarray
     part: np.ndarray
+    probability: np.ndarray
 
     def product_ids(self) -> list[str]:
         """The machine IDs, sorted.

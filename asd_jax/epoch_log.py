@@ -62,7 +62,8 @@ class EpochLog:
         }
         with open(self.path, "a") as file:
             for position, (run, writer) in enumerate(zip(self.runs, self.writers, strict=True)):
-                means = {name: float(np.mean([s[name][position] for s in self.steps])) for name in self.steps[0]}
+                names = dict.fromkeys(name for step in self.steps for name in step)
+                means = {n: float(np.mean([s[n][position] for s in self.steps if n in s])) for n in names}
                 writer.write_scalars(done, means | speed)
                 file.write(
                     json.dumps(

@@ -2,92 +2,167 @@
 
 import json
 import os
+import posixpath
 import statistics
+from collections.abc import Sequence
 
 import numpy as np
 from etils import epath
 
-from asd_jax import records, report, scoring
+from asd_jax import detection, records, report, scoring
+from asd_jax.clips import StoredClip
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
 from asd_jax.label_list import read_label_list, without_extension
 from asd_jax.score_files import ScoreSet, write_scores
 
+TARGET_FPR = 0.1
+"""Of the decisions: the challenge's baselines of 2021 take the 0.9 quantile of normal scores."""
+
+_Group = tuple[str, str | None]
+"""(machine ID, domain) of the clips that one score file holds; the layout of 2020 has no domain."""
+
 
 def evaluate_workdir(workdir: str, labels_csv: str | None = None) -> str:
-    """Scores the test clips of the workdir's machine and measures the scores.
+    """Scores the test clips of the workdir's machines and measures the scores.
 
-    Writes WORKDIR/scores/anomaly_score_<type>_id_<ID>.csv, the mean of the runs' scores, and result.csv, its measures;
-    run_<N>/ beside them holds the same for every run; WORKDIR/metrics.json has all measures, with mean and standard
-    deviation over the runs. Clips without a label, in the data and in `labels_csv`, are scored and not measured.
+    Writes WORKDIR/scores/anomaly_score_<type>_id_<ID>.csv, the mean of the runs' scores, for the layout of 2021 a file
+    for each section and domain, with decisions beside it where normal clips were held back; and result.csv, their
+    measures. run_<N>/ beside them holds the same for every run; WORKDIR/metrics.json has all measures, with mean and
+    standard deviation over the runs. Clips without a label, in the data and in `labels_csv`, are scored and not
+    measured.
 
     Returns:
         What to show: a table, or why there is none, and what was written.
     """
     trained = scoring.load_trained(workdir)
     config = trained.config
-    machine = (config.machine_type, config.machine_id)
     store = records.open_store(config.data_dir, config.features)
-    names, labels, log_mels, short = [], [], [], []
-    for clip in store.examples(machine, "test"):
-        name = clip["name"].decode()
-        if len(clip["log_mel"]) < config.window:
-            short.append(name)
-            continue
-        names.append(name)
-        labels.append(int(clip["label"]))
-        log_mels.append(clip["log_mel"])
-    if not names:
-        raise UserError(f"No test clip of {'/'.join(machine)} is one window ({config.window} frames) long.")
-    if short:
-        print(f"Left out {len(short)} clip(s) shorter than one window ({config.window} frames): {', '.join(short)}")
-    if labels_csv is not None:
-        listed = read_label_list(labels_csv).get(config.machine_type, {})
-        labels = [listed.get(without_extension(n), label) for n, label in zip(names, labels, strict=True)]
-    scores = trained.score(log_mels, len(names))
+    clips, log_mels = _test_clips(store, trained)
+    scores = detection.clip_scores(trained, workdir, clips, log_mels, len(clips))
+    by_section = store.find(clips[0].machine).dataset == "dcase2021"
+    listed = {} if labels_csv is None else read_label_list(labels_csv).get(config.machine_type, {})
+    groups: dict[_Group, list[int]] = {}
+    for i, clip in enumerate(clips):
+        groups.setdefault((clip.machine[1], clip.domain if by_section else None), []).append(i)
+    names = [posixpath.basename(clip.name) if by_section else clip.name for clip in clips]
+    labels = [listed.get(without_extension(n), clip.label) for n, clip in zip(names, clips, strict=True)]
+
     folder = os.path.join(workdir, "scores")
-    file_name = f"anomaly_score_{config.machine_type}_id_{config.machine_id}.csv"
-    write_scores(os.path.join(folder, file_name), zip(names, scores.mean(0), strict=True))
-    for run, row in enumerate(scores):
-        write_scores(os.path.join(folder, f"run_{run}", file_name), zip(names, row, strict=True))
-    labelled = [i for i, label in enumerate(labels) if label in (0, 1)]
-    if {labels[i] for i in labelled} != {0, 1}:
+    decisions = _decisions(workdir, clips, scores.mean(0)) if by_section else None
+    for (machine_id, domain), members in groups.items():
+        end = f"section_{machine_id}_{domain}_test.csv" if domain else f"id_{machine_id}.csv"
+        columns = [(scores.mean(0), folder, "anomaly_score")]
+        columns += [(row, os.path.join(folder, f"run_{run}"), "anomaly_score") for run, row in enumerate(scores)]
+        columns += [(decisions, folder, "decision_result")] if decisions is not None else []
+        for column, where, what in columns:
+            path = os.path.join(where, f"{what}_{config.machine_type}_{end}")
+            write_scores(path, [(names[i], column[i]) for i in members])
+
+    labelled = {group: [i for i in members if labels[i] in (0, 1)] for group, members in groups.items()}
+    labelled = {group: members for group, members in labelled.items() if {labels[i] for i in members} == {0, 1}}
+    if not labelled:
         for stale in (os.path.join(folder, "result.csv"), os.path.join(workdir, "metrics.json")):
             epath.Path(stale).unlink(missing_ok=True)  # of an earlier call, which had labels
         return (
-            f"Scored {len(names)} clips of {'/'.join(machine)}. Not measured: that takes clips labelled normal and "
-            f"clips labelled anomalous (--labels=eval_data_list.csv).\nWrote {folder}"
+            f"Scored {len(clips)} clips of {config.machine_type}/{','.join(trained.product_ids)}. Not measured: that "
+            "takes clips labelled normal and clips labelled anomalous (--labels=eval_data_list.csv).\n"
+            f"Wrote {folder}"
         )
 
-    def measure(row: np.ndarray) -> report.Results:
-        columns = ([column[i] for i in labelled] for column in (names, labels, row.tolist()))
-        return report.evaluate([ScoreSet(*machine, None, *map(tuple, columns))])
+    def measure(row: np.ndarray, decisions: np.ndarray | None = None) -> report.Results:
+        sets = []
+        for (machine_id, domain), members in labelled.items():
+            columns = [tuple(column[i] for i in members) for column in (names, labels, row.tolist())]
+            decided = None if decisions is None else tuple(int(decisions[i]) for i in members)
+            sets.append(ScoreSet(config.machine_type, machine_id, domain, *columns, decided))
+        return report.evaluate(sets)
 
-    runs = [measure(row) for row in scores]
-    together = measure(scores.mean(0))
+    runs, together = [measure(row) for row in scores], measure(scores.mean(0), decisions)
     report.write_result_csv(together, os.path.join(folder, "result.csv"))
     for run, results in enumerate(runs):
         report.write_result_csv(results, os.path.join(folder, f"run_{run}", "result.csv"))
-    measures = {
-        "AUC": [results.rows[0].auc for results in runs],
-        "pAUC": [results.rows[0].pauc for results in runs],
-    }
-    mean = {name: statistics.fmean(values) for name, values in measures.items()}
-    std = {name: statistics.stdev(values) if len(values) > 1 else 0.0 for name, values in measures.items()}
-    summary = {
-        "machine_type": config.machine_type,
-        "machine_id": config.machine_id,
-        "clips": len(names),
-        "labelled_clips": len(labelled),
-        "runs": [{"run": run, **{name: values[run] for name, values in measures.items()}} for run in range(len(runs))],
-        "mean": mean,
-        "std": std,
-        "mean_score": {"AUC": together.rows[0].auc, "pAUC": together.rows[0].pauc},
-    }
-    write_atomically(os.path.join(workdir, "metrics.json"), json.dumps(summary, indent=2) + "\n")
-    rows = [[*machine, f"run {entry['run']}", entry["AUC"], entry["pAUC"]] for entry in summary["runs"]]
-    rows.append([*machine, "mean over runs", mean["AUC"], mean["pAUC"]])
-    rows.append([*machine, "standard deviation", std["AUC"], std["pAUC"]])
-    rows.append([*machine, "mean score of the runs", summary["mean_score"]["AUC"], summary["mean_score"]["pAUC"]])
-    table = report.format_table(["machine type", "ID", "", "AUC", "pAUC"], rows)
-    return f"{table}\nWrote {folder} and {os.path.join(workdir, 'metrics.json')}"
+    summary = _summary(runs, together)
+    measured = sum(map(len, labelled.values()))
+    about = {"machine_type": config.machine_type, "clips": len(clips), "labelled_clips": measured}
+    write_atomically(os.path.join(workdir, "metrics.json"), json.dumps(about | summary, indent=2) + "\n")
+    return f"{_table(config.machine_type, summary)}\nWrote {folder} and {os.path.join(workdir, 'metrics.json')}"
+
+
+def _test_clips(store: records.Store, trained: scoring.Trained) -> tuple[list[StoredClip], list[np.ndarray]]:
+    """The test clips of all target machines that have some, in the domains of the config."""
+    config, clips, log_mels, short = trained.config, [], [], []
+    machines = [(config.machine_type, machine_id) for machine_id in trained.product_ids]
+    tested = [machine for machine in machines if store.find(machine).clips.get("test")]
+    for machine in tested or machines:
+        for clip, log_mel in store.clips(machine, "test"):
+            if clip.domain not in config.get("domains", (clip.domain,)):
+                continue
+            if len(log_mel) < config.window:
+                short.append(clip.name)
+                continue
+            clips.append(clip)
+            log_mels.append(log_mel)
+    if not clips:
+        asked = ", ".join("/".join(machine) for machine in machines)
+        raise UserError(f"No test clip of {asked} is one window ({config.window} frames) long.")
+    if short:
+        print(f"Left out {len(short)} clip(s) shorter than one window ({config.window} frames): {', '.join(short)}")
+    return clips, log_mels
+
+
+def _decisions(workdir: str, clips: Sequence[StoredClip], scores: np.ndarray) -> np.ndarray | None:
+    """[clips] 1 where a score is above the threshold of its machine; None where there are no thresholds."""
+    try:
+        thresholds = detection.thresholds(workdir, TARGET_FPR)
+    except UserError as error:
+        print(f"No decisions: {error}")
+        return None
+    if not thresholds:
+        return None
+    return np.array([score > thresholds[clip.machine[1]] for score, clip in zip(scores, clips, strict=True)], int)
+
+
+def _summary(runs: Sequence[report.Results], together: report.Results) -> dict:
+    """The measures of every machine ID and domain, and their harmonic means over them."""
+
+    def over_runs(values: Sequence[dict[str, float]], mean_score: dict[str, float]) -> dict:
+        columns = {name: [value[name] for value in values] for name in mean_score}
+        return {
+            "runs": list(values),
+            "mean": {name: statistics.fmean(column) for name, column in columns.items()},
+            "std": {n: statistics.stdev(column) if len(column) > 1 else 0.0 for n, column in columns.items()},
+            "mean_score": mean_score,
+        }
+
+    def of_row(results: report.Results, index: int) -> dict[str, float]:
+        return {"AUC": results.rows[index].auc, "pAUC": results.rows[index].pauc}
+
+    def of_means(results: report.Results) -> dict[str, float]:
+        auc, pauc = results.means.harmonic[:2]
+        return {"AUC": auc, "pAUC": pauc, "AUC and pAUC": results.official_score}
+
+    rows = [
+        {"machine_id": row.machine_id, "domain": row.domain}
+        | over_runs([of_row(results, i) for results in runs], of_row(together, i))
+        for i, row in enumerate(together.rows)
+    ]
+    return {"rows": rows, "harmonic_mean": over_runs([of_means(results) for results in runs], of_means(together))}
+
+
+def _table(machine_type: str, summary: dict) -> str:
+    lines = []
+    parts = [(f"{row['machine_id']} {row['domain'] or ''}".strip(), row) for row in summary["rows"]]
+    if len(parts) > 1:
+        parts.append(("harmonic mean", summary["harmonic_mean"]))
+    for name, part in parts:
+        lines += [[machine_type, name, f"run {run}", *_pair(values)] for run, values in enumerate(part["runs"])]
+        if len(part["runs"]) > 1:
+            lines.append([machine_type, name, "mean over runs", *_pair(part["mean"])])
+            lines.append([machine_type, name, "standard deviation", *_pair(part["std"])])
+            lines.append([machine_type, name, "mean score of the runs", *_pair(part["mean_score"])])
+    return report.format_table(["machine type", "ID", "", "AUC", "pAUC"], lines)
+
+
+def _pair(values: dict[str, float]) -> tuple[float, float]:
+    return values["AUC"], values["pAUC"]

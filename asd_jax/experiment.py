@@ -3,65 +3,83 @@
 import difflib
 import json
 import os
+from collections.abc import Callable, Collection
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
 
+from asd_jax.clips import Machine
 from asd_jax.errors import UserError
 from asd_jax.features import PRESETS
 from asd_jax.files import write_atomically
+from asd_jax.inlier import KINDS
+from asd_jax.methods import Method
+from asd_jax.methods.ddcsad import Ddcsad
+from asd_jax.methods.multitask import DOMAINS, SCHEDULES, Mixup, MultiTask
 from asd_jax.methods.proxy_outlier import ProxyOutlier
+from asd_jax.models.efficientnet import Encoder
 from asd_jax.models.resnet import ResNet
 from asd_jax.parallel import DATA
 
 _CONFIG, _SUMMARY = "config.json", "training.json"
-_MAY_CHANGE = ("compilation_cache",)
+_MAY_CHANGE = ("compilation_cache", "inlier", "inlier_p")
 """Keys that have no say in what is trained."""
+_RISE = 0.3  # share of a one-cycle schedule in which the rate rises
+
+
+def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """The config with every value that is None, and that has one for the machine type, taken from `by_machine_type`."""
+    if "by_machine_type" not in config:
+        return config
+    config = ml_collections.ConfigDict(config.to_dict())
+    table = config.by_machine_type
+    for key, value in table.get(config.machine_type, table.default).items():
+        if config[key] is None:
+            config[key] = value
+    del config["by_machine_type"]
+    return config
 
 
 def check(config: ml_collections.ConfigDict) -> None:
     """Raises a UserError that names the key for a value no training can use."""
-    for key in ("data_dir", "machine_type", "machine_id"):
+    for key in ("data_dir", "machine_type", *_METHODS[config.method].needs) if config.method in _METHODS else ():
         if not config[key]:
             raise UserError(f"config.{key} is empty: give it on the command line, --config.{key}=...")
-    for key in (
-        "num_runs",
-        "batch_size",
-        "num_epochs",
-        "window",
-        "score_hop",
-        "checkpoint_epochs",
-        "width",
-    ):
-        if not config[key] > 0:
+    for key in _POSITIVE:
+        if key in config and not config[key] > 0:
             raise UserError(f"config.{key}={config[key]} was given: expected a number above 0.")
     if config.batch_size % 2:
         raise UserError(
-            f"config.batch_size={config.batch_size} was given: expected an even number, half normal, half outliers."
+            f"config.batch_size={config.batch_size} was given: expected an even number, half of the target, half "
+            "outliers."
         )
     if config.num_outliers is not None and config.num_outliers <= 0:
         raise UserError(
             f"config.num_outliers={config.num_outliers} was given: expected a number above 0, or None for all."
         )
-    if config.held_back < 0 or config.held_back == 1:
+    if "held_back" in config and (config.held_back < 0 or config.held_back == 1):
         raise UserError(
             f"config.held_back={config.held_back} was given: expected 0, or at least 2 clips for a threshold."
         )
     if not 0 <= config.seed < 2**31:
         raise UserError(f"config.seed={config.seed} was given: expected a number from 0 to {2**31 - 1}.")
-    if len(config.blocks) != 3 or min(config.blocks) < 1:
+    if "blocks" in config and (len(config.blocks) != 3 or min(config.blocks) < 1):
         raise UserError(f"config.blocks={tuple(config.blocks)} was given: expected three numbers above 0, one a stage.")
-    for key in ("learning_rate", "learning_rate_decay", "beta2"):
-        if not 0 < config[key] <= 1:
+    for key in ("learning_rate", "learning_rate_decay", "beta2", "validation_share"):
+        if key in config and not 0 < config[key] <= 1:
             raise UserError(f"config.{key}={config[key]} was given: expected a number above 0 and not above 1.")
-    _among("method", config.method, ("proxy_outlier",))
-    _among("features", config.features, PRESETS)
-    _among("precision", config.precision, ("float32", "bfloat16"))
+    for key in ("mixup_alpha", "machine_weight", "product_weight", "weight_decay", "metric_weight"):
+        if key in config and config[key] < 0:
+            raise UserError(f"config.{key}={config[key]} was given: expected 0 or a number above it.")
+    for key, allowed in _CHOICES.items():
+        if key in config:
+            _among(key, config[key], allowed)
 
 
-def _among(key: str, value: str, allowed: tuple[str, ...]) -> None:
+def _among(key: str, value: str, allowed: Collection[str]) -> None:
     if value not in allowed:
         near = difflib.get_close_matches(value, allowed, 1) or list(allowed)
         raise UserError(
@@ -69,8 +87,18 @@ def _among(key: str, value: str, allowed: tuple[str, ...]) -> None:
         )
 
 
-def make_method(config: ml_collections.ConfigDict) -> ProxyOutlier:
-    """The system that the config describes."""
+def make_method(config: ml_collections.ConfigDict, products: int = 1) -> Method:
+    """The system that the config describes, for so many target machines."""
+    method = _METHODS[config.method].make(config, products)
+    try:
+        jax.eval_shape(method.init, jax.random.key(0))
+    except ValueError as error:
+        raise UserError(f"config.window={config.window} does not fit the network: {error}") from error
+    return method
+
+
+def _proxy_outlier(config: ml_collections.ConfigDict, products: int) -> ProxyOutlier:
+    del products
     network = ResNet(
         blocks=tuple(config.blocks),
         width=config.width,
@@ -78,22 +106,112 @@ def make_method(config: ml_collections.ConfigDict) -> ProxyOutlier:
         axis_name=DATA,
         fixup=config.fixup,
     )
-    try:
-        method = ProxyOutlier(network, config.window, PRESETS[config.features].n_mels)
-        jax.eval_shape(method.init, jax.random.key(0))
-    except ValueError as error:
-        raise UserError(f"config.window={config.window} with config.blocks={tuple(config.blocks)}: {error}") from error
-    return method
+    return ProxyOutlier(network, config.window, PRESETS[config.features].n_mels, config.score_hop)
+
+
+def _multitask(config: ml_collections.ConfigDict, products: int) -> MultiTask:
+    return MultiTask(
+        _encoder(config, products),
+        config.window,
+        PRESETS[config.features].n_mels,
+        Mixup(config.mixup_alpha, config.mixup_domain, config.mixup_schedule),
+        config.machine_weight,
+        config.product_weight,
+        config.soft_targets,
+    )
+
+
+def _ddcsad(config: ml_collections.ConfigDict, products: int) -> Ddcsad:
+    n_mels = PRESETS[config.features].n_mels
+    encoder = _encoder(config, products)
+    return Ddcsad(encoder, config.window, n_mels, config.metric_weight, config.distance_weight)
+
+
+def _encoder(config: ml_collections.ConfigDict, products: int) -> Encoder:
+    return Encoder(
+        products,
+        width=config.width,
+        depth=config.depth,
+        dropout=config.dropout,
+        drop_path=config.drop_path,
+        dtype=jnp.dtype(config.precision),
+        axis_name=DATA,
+    )
+
+
+class _Method(NamedTuple):
+    """How a method is made of a config and a number of target machines, and which keys it cannot do without."""
+
+    make: Callable[[ml_collections.ConfigDict, int], Method]
+    needs: tuple[str, ...] = ()
+
+
+_METHODS = {
+    "proxy_outlier": _Method(_proxy_outlier, needs=("machine_id",)),
+    "multitask": _Method(_multitask),
+    "ddcsad": _Method(_ddcsad, needs=("machine_id",)),
+}
+_POSITIVE = (
+    "num_runs",
+    "batch_size",
+    "num_epochs",
+    "window",
+    "score_hop",
+    "checkpoint_epochs",
+    "width",
+    "depth",
+    "validation_epochs",
+)
+_CHOICES = {
+    "method": _METHODS,
+    "features": PRESETS,
+    "precision": ("float32", "bfloat16"),
+    "mixup_domain": DOMAINS,
+    "mixup_schedule": SCHEDULES,
+    "inlier": (*KINDS, "none"),
+}
+
+
+def target_ids(config: ml_collections.ConfigDict, there: Collection[Machine]) -> list[str]:
+    """The IDs of the target machines, sorted: those that the config names, or all that are there of its type."""
+    if config.machine_id:
+        return sorted(set(config.machine_id.split(",")))
+    ids = sorted(machine_id for machine_type, machine_id in there if machine_type == config.machine_type)
+    if not ids:
+        types = sorted({machine_type for machine_type, _ in there})
+        near = difflib.get_close_matches(config.machine_type, types, 1)
+        raise UserError(
+            f"No training clips of config.machine_type={config.machine_type!r} in {config.data_dir}: "
+            f"{', '.join(types)} are there{f'; did you mean {near[0]!r}?' if near else '.'}"
+        )
+    return ids
+
+
+def is_validated(config: ml_collections.ConfigDict) -> bool:
+    """Whether a part of the data chooses which epoch's weights are kept."""
+    return "validation_share" in config
 
 
 def make_optimizer(
-    config: ml_collections.ConfigDict, steps_per_epoch: int
+    config: ml_collections.ConfigDict, epoch_steps: int
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """Adam with a rate that falls by a factor every epoch (paper 1, section 4)."""
-    schedule = optax.exponential_decay(
-        config.learning_rate, steps_per_epoch, config.learning_rate_decay, staircase=True
+    """The optimiser and its rate.
+
+    Paper 1: Adam with a rate that falls by a factor every epoch (section 4). Paper 2: AdamW with the one-cycle
+    schedule, whose first momentum is low while the rate is high (PyTorch's values).
+    """
+    if "learning_rate_decay" in config:
+        schedule = optax.exponential_decay(
+            config.learning_rate, epoch_steps, config.learning_rate_decay, staircase=True
+        )
+        return optax.adam(schedule, b1=0.9, b2=config.beta2), schedule
+    steps = epoch_steps * config.num_epochs
+    schedule = optax.cosine_onecycle_schedule(steps, config.learning_rate, _RISE, div_factor=25, final_div_factor=1e4)
+    momentum = optax.piecewise_interpolate_schedule(
+        "cosine", 0.95, {int(_RISE * steps): 0.85 / 0.95, steps: 0.95 / 0.85}
     )
-    return optax.adam(schedule, b1=0.9, b2=config.beta2), schedule
+    optimizer = optax.inject_hyperparams(optax.adamw)(schedule, b1=momentum, weight_decay=config.weight_decay)
+    return optimizer, schedule
 
 
 def enable_compilation_cache(config: ml_collections.ConfigDict) -> None:

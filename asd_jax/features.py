@@ -27,7 +27,9 @@ class FeaturePreset:
         fmin: lower edge of the lowest band, Hz.
         fmax: upper edge of the highest band, Hz.
         amin: power below which the logarithm is cut off.
-        top_db: how far below its own maximum a clip is cut off, dB.
+        top_db: how far below its own maximum a clip is cut off, dB; None: not at all.
+        standardise: the waveform; "clip": divided by its own standard deviation, its mean stays; "type": mean 0 and
+            variance 1 over the training clips of its machine type.
     """
 
     name: str
@@ -38,12 +40,32 @@ class FeaturePreset:
     fmin: float
     fmax: float
     amin: float = 1e-10
-    top_db: float = 80.0
+    top_db: float | None = 80.0
+    standardise: str = "clip"
 
 
 PRESETS = {
     "paper1": FeaturePreset("paper1", sample_rate=16000, n_fft=1024, hop=512, n_mels=128, fmin=0.0, fmax=8000.0),
+    "paper2": FeaturePreset(
+        "paper2",
+        sample_rate=16000,
+        n_fft=2048,
+        hop=256,
+        n_mels=224,
+        fmin=50.0,
+        fmax=7800.0,
+        top_db=None,
+        standardise="type",
+    ),
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class WaveStatistics:
+    """Mean and standard deviation of the samples of some waveforms together."""
+
+    mean: float
+    std: float
 
 
 def find_preset(name: str) -> FeaturePreset:
@@ -53,11 +75,13 @@ def find_preset(name: str) -> FeaturePreset:
     return PRESETS[name]
 
 
-def log_mels(preset: FeaturePreset, wave: np.ndarray, name: str) -> np.ndarray:
-    """The log-mel spectrogram of one clip (paper 1, section 3.1; released code for what the text leaves open).
+def log_mels(
+    preset: FeaturePreset, wave: np.ndarray, name: str, statistics: WaveStatistics | None = None
+) -> np.ndarray:
+    """The log-mel spectrogram of one clip (papers 1 and 2; released code of paper 1 for what its text leaves open).
 
-    The waveform is divided by its standard deviation (its mean stays), cut into centred frames (reflect padding), and
-    the power in every mel band given in decibel: 10 log10(power), cut off `top_db` below the clip's maximum. Equals
+    The waveform is standardised, cut into centred frames (reflect padding), and the power in every mel band given in
+    decibel: 10 log10(power), cut off `top_db` below the clip's maximum. Equals
     `librosa.power_to_db(librosa.feature.melspectrogram(..., pad_mode="reflect"))` within 1e-3 dB.
 
     May be called from many threads at once, which is the way to use all cores.
@@ -66,13 +90,17 @@ def log_mels(preset: FeaturePreset, wave: np.ndarray, name: str) -> np.ndarray:
         preset: how.
         wave: [samples], at `preset.sample_rate`.
         name: what to call the clip in an error.
+        statistics: of the training clips of its machine type; used where the preset standardises by "type".
 
     Returns:
         float32 [frames, mels], frames = 1 + samples // hop.
 
     Raises:
         UserError: the clip is shorter than one frame.
+        ValueError: the preset needs statistics and there are none.
     """
+    if preset.standardise == "type" and statistics is None:
+        raise ValueError(f"preset {preset.name!r} standardises by machine type, whose statistics are missing")
     if len(wave) < preset.n_fft:
         raise UserError(
             f"{name} is too short: it has {len(wave)} samples at {preset.sample_rate} Hz and one frame of preset "
@@ -84,12 +112,13 @@ def log_mels(preset: FeaturePreset, wave: np.ndarray, name: str) -> np.ndarray:
     padded[:half] = wave[half:0:-1]
     after = padded[half + len(wave) :][:half]
     after[:] = wave[-2 : -len(after) - 2 : -1]
+    mean, std = (statistics.mean, statistics.std) if preset.standardise == "type" else (0.0, wave.std())
     with jax.enable_x64(True), jax.default_device("cpu"):
-        power = np.asarray(_mel_power(preset)(padded))[:frames]
-    decibel = np.maximum(power / wave.std() ** 2, preset.amin)
+        power = np.asarray(_mel_power(preset)(padded, np.float64(mean)))[:frames]
+    decibel = np.maximum(power / std**2, preset.amin)
     np.log10(decibel, out=decibel)
     decibel *= 10
-    return np.maximum(decibel, decibel.max() - preset.top_db)
+    return decibel if preset.top_db is None else np.maximum(decibel, decibel.max() - preset.top_db)
 
 
 def _rounded_up(frames: int) -> int:
@@ -100,11 +129,11 @@ def _rounded_up(frames: int) -> int:
 
 @functools.cache
 def _mel_power(preset: FeaturePreset) -> "jax.stages.Wrapped":
-    """The compiled function: samples of some blocks of frames -> power in the mel bands, float32 [frames, mels].
+    """The compiled function: samples of blocks of frames, their mean -> power in the bands, float32 [frames, mels].
 
-    The transform is in double precision, as librosa's is: in single precision its rounding, which is relative to the
-    loudest bin of a frame, moves bands that are 80 dB below a tone by more than 1e-3 dB. No TPU has it, so it stays on
-    the CPU.
+    Subtraction and transform are in double precision, as librosa's is: in single precision their rounding, which is
+    relative to the loudest bin of a frame, moves bands that are 80 dB below a tone by more than 1e-3 dB. No TPU has it,
+    so it stays on the CPU.
     """
     bank = librosa.filters.mel(
         sr=preset.sample_rate, n_fft=preset.n_fft, n_mels=preset.n_mels, fmin=preset.fmin, fmax=preset.fmax
@@ -116,12 +145,12 @@ def _mel_power(preset: FeaturePreset) -> "jax.stages.Wrapped":
     window = librosa.filters.get_window("hann", preset.n_fft)
     overlap = preset.n_fft // preset.hop
 
-    def mel_power(wave: jax.Array) -> jax.Array:
+    def mel_power(wave: jax.Array, mean: jax.Array) -> jax.Array:
         def of_block(block: jax.Array) -> jax.Array:
             start, size = block * _BLOCK * preset.hop, (_BLOCK + overlap - 1) * preset.hop
             hops = jax.lax.dynamic_slice(wave, (start,), (size,)).reshape(-1, preset.hop)
             frames = jnp.concatenate([hops[i : i + _BLOCK] for i in range(overlap)], axis=1)
-            spectrum = jnp.fft.rfft(frames * window)
+            spectrum = jnp.fft.rfft((frames - mean) * window)
             power = (spectrum.real**2 + spectrum.imag**2).astype(jnp.float32)
             return jnp.concatenate([jnp.dot(power[:, bins], bands, precision="highest") for bins, bands in products], 1)
 

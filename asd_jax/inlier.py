@@ -23,7 +23,8 @@ COLLAPSED = 1e-5
 
 _CLASSES = {"gmm": GaussianMixture, "lof": LocalOutlierFactor}
 KINDS = tuple(_CLASSES)
-_SUMMARY = "inlier.json"
+SUMMARY = "inlier.json"
+"""The file without which stored models are not whole."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +87,11 @@ class InlierModels:
     def save(self, folder: epath.PathLike) -> None:
         """Writes `<product ID>.skops` for every model, and `inlier.json`, without which they are not whole."""
         folder = epath.Path(folder)
-        (folder / _SUMMARY).unlink(missing_ok=True)
+        (folder / SUMMARY).unlink(missing_ok=True)
         for product_id, model in self.models.items():
             write_atomically(folder / f"{product_id}.skops", skops.io.dumps(model))
         summary = {"kind": self.kind, "p": self.p, "seed": self.seed, "product_ids": list(self.models)}
-        write_atomically(folder / _SUMMARY, json.dumps(summary, indent=2) + "\n")
+        write_atomically(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: epath.PathLike) -> "InlierModels":
@@ -99,7 +100,7 @@ class InlierModels:
         Raises:
             UserError: there are no models, or a file is damaged or something else.
         """
-        path = epath.Path(folder) / _SUMMARY
+        path = epath.Path(folder) / SUMMARY
         if not path.exists():
             raise UserError(f"There are no inlier models in {folder}: fit and save them first.")
         try:
@@ -182,6 +183,13 @@ def cross_scores(embeddings: Embeddings, kind: str, p: int, seed: int, folds: in
         models = fit(embeddings.select(~rows), kind, p, seed)
         scores[held_back] = models.score(embeddings.select(rows)).score
     return _clip_scores(embeddings, first_rows, scores)
+
+
+def improbability(embeddings: Embeddings) -> ClipScores:
+    """The scores of the ablation without inlier models: minus the mean probability of a clip's own product ID."""
+    first_rows, clip_of_row = embeddings.clips()
+    sums = np.bincount(clip_of_row, weights=embeddings.probability)
+    return _clip_scores(embeddings, first_rows, -sums / np.bincount(clip_of_row))
 
 
 def clip_score(kind: str, segment_scores: np.ndarray) -> float:

@@ -6,13 +6,13 @@ import functools
 import importlib.metadata
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from etils import epath
 
 from asd_jax.clips import Machine
 from asd_jax.errors import UserError
-from asd_jax.features import FeaturePreset, find_preset
+from asd_jax.features import FeaturePreset, WaveStatistics, find_preset
 from asd_jax.files import write_atomically
 
 _PACKAGES = ("asd_jax", "jax", "librosa", "numpy", "soundfile", "soxr", "tensorflow-datasets")
@@ -50,6 +50,19 @@ class MachineRecords:
 
 
 @dataclasses.dataclass(frozen=True)
+class TypeStatistics:
+    """What the waveforms of a machine type are standardised by.
+
+    Attributes:
+        wave: of all samples of its training clips.
+        found: digest of these clips.
+    """
+
+    wave: WaveStatistics
+    found: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Manifest:
     """The content of `data_dir/manifest.json`, which lists a machine once its records are complete.
 
@@ -58,24 +71,41 @@ class Manifest:
         preset: how the log-mels were computed.
         dtype: "float16" or "float32".
         machines: what is stored, by (machine type, machine ID).
+        statistics: by machine type; empty where the preset does not standardise by it.
     """
 
     data_dir: str
     preset: FeaturePreset
     dtype: str
     machines: dict[Machine, MachineRecords]
+    statistics: dict[str, TypeStatistics] = dataclasses.field(default_factory=dict)
 
     def find(self, machine: Machine) -> MachineRecords:
         """What is stored of one machine; a UserError says what is there instead."""
         if machine in self.machines:
             return self.machines[machine]
-        there = sorted({machine_type for machine_type, _ in self.machines})
-        what, asked = "machine type", machine[0]
-        if machine[0] in there:
-            what, asked = f"machine ID of {machine[0]}", machine[1]
-            there = sorted(machine_id for machine_type, machine_id in self.machines if machine_type == machine[0])
+        there = {machine_type for machine_type, _ in self.machines}
+        if machine[0] not in there:
+            raise self._not_there("machine type", machine[0], there)
+        there = {machine_id for machine_type, machine_id in self.machines if machine_type == machine[0]}
+        raise self._not_there(f"machine ID of {machine[0]}", machine[1], there)
+
+    def wave_statistics(self, machine_type: str) -> WaveStatistics | None:
+        """For `log_mels`, as this machine type's clips were prepared; None where the preset takes none.
+
+        Raises:
+            UserError: clips of another machine type were prepared.
+        """
+        if self.preset.standardise == "clip":
+            return None
+        if machine_type not in self.statistics:
+            raise self._not_there("machine type", machine_type, self.statistics)
+        return self.statistics[machine_type].wave
+
+    def _not_there(self, what: str, asked: str, there: Iterable[str]) -> UserError:
+        there = sorted(there)
         near = difflib.get_close_matches(asked, there, 1)
-        raise UserError(
+        return UserError(
             f"{self.data_dir} holds no {what} {asked!r}: {', '.join(there)} are there; "
             + (f"did you mean {near[0]!r}?" if near else "name one of these or prepare it.")
         )
@@ -97,13 +127,17 @@ def read_manifest(data_dir: str) -> Manifest | None:
             for entry in content["machines"]
         ]
         preset, dtype = FeaturePreset(**content["preset"]), content["dtype"]
+        statistics = {
+            machine_type: TypeStatistics(WaveStatistics(**entry["wave"]), entry["found"])
+            for machine_type, entry in content.get("statistics", {}).items()  # older manifests have none
+        }
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path} is not a manifest of prepared data ({error}): delete {data_dir} and prepare again."
         ) from error
-    return (
-        Manifest(os.fspath(data_dir), preset, dtype, {entry.machine: entry for entry in machines}) if machines else None
-    )
+    if not machines:
+        return None
+    return Manifest(os.fspath(data_dir), preset, dtype, {entry.machine: entry for entry in machines}, statistics)
 
 
 def write_manifest(manifest: Manifest) -> None:
@@ -112,6 +146,7 @@ def write_manifest(manifest: Manifest) -> None:
         "preset": dataclasses.asdict(manifest.preset),
         "dtype": manifest.dtype,
         "versions": _versions(),
+        "statistics": {name: dataclasses.asdict(entry) for name, entry in sorted(manifest.statistics.items())},
         "machines": [dataclasses.asdict(manifest.machines[machine]) for machine in sorted(manifest.machines)],
     }
     write_atomically(_path(manifest.data_dir), json.dumps(content, indent=1))

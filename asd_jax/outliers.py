@@ -12,6 +12,7 @@ _NEEDS = {
     "c": "another machine in the recording group {group}",
     "d": "machines of another recording group than {group}",
     "all": "another machine",
+    "other_types": "another machine type",
 }
 OUTLIER_SETS = tuple(_NEEDS)
 
@@ -21,7 +22,8 @@ def outlier_machines(outlier_set: str, target: Machine, groups: Mapping[Machine,
 
     Args:
         outlier_set: "a" other IDs of the target's type; "b" other types of its recording group; "c" both;
-            "d" all other recording groups; "all" every other machine.
+            "d" all other recording groups; "all" every other machine; "other_types" all machines of other types,
+            whatever their recording group (paper 2).
         target: the machine to be watched; it is never among its own outliers.
         groups: every machine that has training clips -> its recording group.
 
@@ -41,6 +43,7 @@ def outlier_machines(outlier_set: str, target: Machine, groups: Mapping[Machine,
     same_group = {machine for machine in others - same_type if groups[machine] == group}
     other_group = {machine for machine in others if groups[machine] != group}
     sets = {"a": same_type, "b": same_group, "c": same_type | same_group, "d": other_group, "all": others}
+    sets["other_types"] = others - same_type
     chosen = sets[outlier_set]
     if not chosen:
         needs = _NEEDS[outlier_set].format(type=target[0], group=group)

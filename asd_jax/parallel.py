@@ -28,6 +28,7 @@ class State(NamedTuple):
     params: dict
     batch_stats: dict
     opt_state: optax.OptState
+    best: dict  # "loss", "params", "batch_stats" of the smallest validation loss; empty for a training without one
 
 
 def make_mesh(num_runs: int, batch_size: int, devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -75,40 +76,46 @@ def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> Batch:
     return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
 
 
-def init_states(mesh: Mesh, init: Callable, optimizer: optax.GradientTransformation, seed: int) -> Callable:
+def init_states(
+    mesh: Mesh, init: Callable, optimizer: optax.GradientTransformation, seed: int, validated: bool = False
+) -> Callable:
     """Compiles `runs [n] -> State`: fresh states, each folded from (seed, its run).
 
-    `init(key) -> (params, batch_stats)`.
+    `init(key) -> (params, batch_stats)`; `validated` says whether `keep_best` will be used.
     """
 
     def one(run: jax.Array) -> State:
         key, init_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), run))
         params, batch_stats = init(init_key)
-        return State(jnp.int32(0), jax.random.key_data(key), params, batch_stats, optimizer.init(params))
+        best = {"loss": jnp.float32(jnp.inf), "params": params, "batch_stats": batch_stats} if validated else {}
+        return State(jnp.int32(0), jax.random.key_data(key), params, batch_stats, optimizer.init(params), best)
 
     return jax.jit(jax.vmap(one), out_shardings=state_sharding(mesh))
 
 
 def train_step(
-    mesh: Mesh, loss: Callable, optimizer: optax.GradientTransformation, schedule: optax.Schedule
+    mesh: Mesh, loss: Callable, optimizer: optax.GradientTransformation, schedule: optax.Schedule, num_steps: int
 ) -> Callable:
     """Compiles `(State, batch [runs, batch, ...]) -> (State, metrics [runs])`; the state given is consumed.
 
-    `loss(params, batch_stats, batch, key) -> (loss, (batch_stats, metrics))` sees one run's rows on one device; its
-    losses and metrics are means over rows, its batch statistics already those of the whole batch. To its metrics come
-    "loss", "update_norm" (of all parameters together) and "learning_rate".
+    `loss(params, batch_stats, batch, key, progress) -> (loss, (batch_stats, metrics))` sees one run's rows on one
+    device; its losses and metrics are means over rows, its batch statistics already those of the whole batch, and
+    progress is the share of `num_steps` that is done. To its metrics come "loss", "update_norm" (of all parameters
+    together) and "learning_rate".
     """
 
     def step(states: State, batches: Batch) -> tuple[State, dict[str, jax.Array]]:
         state, batch = jax.tree.map(lambda x: x[0], (states, batches))
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
         grad = jax.value_and_grad(loss, has_aux=True)
-        (value, (batch_stats, metrics)), grads = grad(state.params, state.batch_stats, batch, key)
+        (value, (batch_stats, metrics)), grads = grad(
+            state.params, state.batch_stats, batch, key, state.step / num_steps
+        )
         grads, metrics = jax.lax.pmean((grads, {"loss": value, **metrics}), DATA)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         metrics |= {"update_norm": optax.tree.norm(updates), "learning_rate": jnp.float32(schedule(state.step))}
         params = optax.apply_updates(state.params, updates)
-        new = State(state.step + 1, state.key, params, batch_stats, opt_state)
+        new = State(state.step + 1, state.key, params, batch_stats, opt_state, state.best)
         return jax.tree.map(lambda x: x[None], (new, metrics))
 
     sharded = jax.shard_map(
@@ -117,15 +124,34 @@ def train_step(
     return jax.jit(sharded, donate_argnums=0, compiler_options=_compiler_options(mesh.devices.flat[0].platform))
 
 
-def score_step(mesh: Mesh, score: Callable) -> Callable:
-    """Compiles `(State, windows [batch, ...]) -> scores [runs, batch]`: the same windows for all runs.
+def keep_best(mesh: Mesh) -> Callable:
+    """Compiles `(State, validation losses [runs]) -> State`: where a loss is smaller, the weights become the best."""
 
-    `score(params, batch_stats, windows) -> [batch]`.
+    def one(state: State, loss: jax.Array) -> State:
+        now = {"loss": loss, "params": state.params, "batch_stats": state.batch_stats}
+        return state._replace(
+            best=jax.tree.map(lambda a, b: jnp.where(loss < state.best["loss"], a, b), now, state.best)
+        )
+
+    return jax.jit(jax.vmap(one), donate_argnums=0, out_shardings=state_sharding(mesh))
+
+
+def weights_to_score(state: State) -> State:
+    """The best weights where there are any, else the last ones, and nothing that scoring does not need."""
+    if state.best:
+        state = state._replace(params=state.best["params"], batch_stats=state.best["batch_stats"])
+    return state._replace(opt_state=(), best={})
+
+
+def output_step(mesh: Mesh, outputs: Callable) -> Callable:
+    """Compiles `(State, windows [batch, ...]) -> outputs [runs, batch, ...]`: the same windows for all runs.
+
+    `outputs(params, batch_stats, windows)` gives any tree of arrays [batch, ...].
     """
 
     def step(states: State, windows: jax.Array) -> jax.Array:
         state = jax.tree.map(lambda x: x[0], states)
-        return score(state.params, state.batch_stats, windows)[None]
+        return jax.tree.map(lambda x: x[None], outputs(state.params, state.batch_stats, windows))
 
     sharded = jax.shard_map(step, mesh=mesh, in_specs=(P(RUN), P(DATA)), out_specs=P(RUN, DATA), check_vma=False)
     return jax.jit(sharded, compiler_options=_compiler_options(mesh.devices.flat[0].platform))
@@ -162,7 +188,8 @@ def placed(shapes: dict, sharding: NamedSharding) -> dict:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
 
 
-def single_run(mesh: Mesh, init: Callable, optimizer: optax.GradientTransformation) -> State:
+def single_run(mesh: Mesh, init: Callable, optimizer: optax.GradientTransformation, validated: bool = False) -> State:
     """Shapes, types and sharding of one run's State, as `take_run` gives it; nothing is computed."""
-    shapes = jax.eval_shape(init_states(mesh, init, optimizer, 0), jax.ShapeDtypeStruct((mesh.shape[RUN],), jnp.int32))
+    init = init_states(mesh, init, optimizer, 0, validated)
+    shapes = jax.eval_shape(init, jax.ShapeDtypeStruct((mesh.shape[RUN],), jnp.int32))
     return placed(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes), NamedSharding(mesh, P()))

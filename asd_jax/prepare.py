@@ -1,12 +1,11 @@
 """Clips -> log-mels -> records: on all cores, with bounded memory, going on where a killed run stopped."""
 
-import collections
 import dataclasses
 import hashlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,15 +16,18 @@ from asd_jax import records
 from asd_jax.audio import read_audio
 from asd_jax.clips import Clip, Machine
 from asd_jax.errors import UserError
-from asd_jax.features import FeaturePreset, find_preset, log_mels
+from asd_jax.features import find_preset, log_mels
 from asd_jax.files import write_atomically
 from asd_jax.manifest import (
     MachineRecords,
     Manifest,
+    TypeStatistics,
     check_preset,
     read_manifest,
     write_manifest,
 )
+from asd_jax.threads import map_ahead
+from asd_jax.wave_statistics import measure
 
 _SHARD_CLIPS = 256
 
@@ -98,15 +100,23 @@ def prepare(
         say: where sentences about the progress go.
 
     Raises:
-        UserError: data_dir holds another preset, dtype, or a machine of another data set; no space left.
+        UserError: data_dir holds another preset, dtype, or a machine of another data set; no space left. Where the
+            preset standardises by machine type also: one has no training clip that can be read, or it has other
+            training clips than those that standardised a stored machine which is not among these clips.
     """
     manifest = _open(data_dir, preset_name, dtype)
     workers = workers or os.cpu_count()
     by_machine: dict[Machine, list[Clip]] = {}
+    training: dict[str, list[Clip]] = {}  # that standardise a machine type
     for clip in sorted(clips, key=lambda clip: (clip.machine, clip.split, clip.path)):
         by_machine.setdefault(clip.machine, []).append(clip)
-    found = {machine: _as_found(dataset, mine) for machine, mine in by_machine.items()}
+        if manifest.preset.standardise == "type":
+            training.setdefault(clip.machine_type, []).extend([clip] if clip.split == "train" else [])
+    digests = {machine_type: _digest(mine) for machine_type, mine in training.items()}
+    found = {machine: _as_found(dataset, mine, digests.get(machine[0], "")) for machine, mine in by_machine.items()}
     already_there = tuple(machine for machine in found if _is_there(manifest, found[machine], say))
+    with records.no_space_told(data_dir):
+        _update_statistics(manifest, training, digests, found, workers)
     todo = [machine for machine in found if machine not in already_there]
     shards = {machine: _shards(manifest, found[machine], by_machine[machine]) for machine in todo}
     missing = [shard for machine in todo for shard in shards[machine] if not shard.is_complete()]
@@ -117,7 +127,8 @@ def prepare(
         ThreadPoolExecutor(workers) as pool,
         tqdm.tqdm(total=total, initial=total - computed, unit="clips", smoothing=0, disable=not total) as bar,
     ):
-        results = _map_ahead(pool, 2 * workers, manifest, (clip for shard in missing for clip in shard.clips))
+        unread = (clip for shard in missing for clip in shard.clips)
+        results = map_ahead(pool, 2 * workers, lambda clip: _compute(clip, manifest), unread)
         serialize = records.features(manifest.preset, dtype).serialize_example
         for machine in todo:
             for shard in shards[machine]:
@@ -142,13 +153,18 @@ def _open(data_dir: str, preset_name: str, dtype: str) -> Manifest:
     return manifest
 
 
-def _as_found(dataset: str, clips: Sequence[Clip]) -> MachineRecords:
-    """One machine as found; what its clips hold is not known yet."""
+def _digest(clips: Sequence[Clip], standardised_by: str = "") -> str:
+    """Of the files and what is said of them, and of the clips that standardise them."""
     files = [(os.path.basename(clip.path), os.stat(clip.path)) for clip in clips]
     facts = [
         (clip.split, name, clip.label, clip.domain, clip.part, stat.st_size, int(stat.st_mtime))
         for clip, (name, stat) in zip(clips, files, strict=True)
     ]
+    return hashlib.sha256((repr(facts) + standardised_by).encode()).hexdigest()[:16]
+
+
+def _as_found(dataset: str, clips: Sequence[Clip], standardised_by: str) -> MachineRecords:
+    """One machine as found; what its clips hold is not known yet."""
     return MachineRecords(
         dataset=dataset,
         machine_type=clips[0].machine_type,
@@ -159,7 +175,7 @@ def _as_found(dataset: str, clips: Sequence[Clip]) -> MachineRecords:
         clips={},
         seconds=0.0,
         left_out=(),
-        found=hashlib.sha256(repr(facts).encode()).hexdigest()[:16],
+        found=_digest(clips, standardised_by),
     )
 
 
@@ -198,21 +214,36 @@ def _is_there(manifest: Manifest, found: MachineRecords, say: Callable[[str], No
     return True
 
 
-def _map_ahead(pool: ThreadPoolExecutor, ahead: int, manifest: Manifest, clips: Iterable[Clip]) -> Iterator[_Result]:
-    """The results in order, at most `ahead` clips in advance: memory does not grow with their number."""
-    pending = collections.deque()
-    for clip in clips:
-        pending.append(pool.submit(_compute, clip, manifest.preset, manifest.dtype))
-        if len(pending) > ahead:
-            yield pending.popleft().result()
-    while pending:
-        yield pending.popleft().result()
+def _update_statistics(
+    manifest: Manifest,
+    training: Mapping[str, Sequence[Clip]],
+    digests: Mapping[str, str],
+    machines: Collection[Machine],
+    workers: int,
+) -> None:
+    """Measures the machine types that have other training clips now, and unlists what the older ones standardised."""
+    measured = {name: statistics.found for name, statistics in manifest.statistics.items()}
+    stale = {name: mine for name, mine in training.items() if digests[name] != measured.get(name)}
+    stored = [machine for machine in manifest.machines if machine[0] in stale]
+    if kept := [machine for machine in stored if machine not in machines]:
+        raise UserError(
+            f"{manifest.data_dir} holds {'/'.join(kept[0])}, standardised by other training clips of {kept[0][0]} than "
+            "are found now: prepare all machine IDs of a type from one raw folder, or into another data_dir."
+        )
+    for name, wave in measure(manifest.preset, stale, workers).items():
+        manifest.statistics[name] = TypeStatistics(wave, digests[name])
+    for machine in stored:
+        del manifest.machines[machine]
+    if stored:
+        write_manifest(manifest)
 
 
-def _compute(clip: Clip, preset: FeaturePreset, dtype: str) -> _Result:
+def _compute(clip: Clip, manifest: Manifest) -> _Result:
+    preset, statistics = manifest.preset, manifest.wave_statistics(clip.machine_type)
     try:
         wave = read_audio(clip.path, preset.sample_rate)
-        return _Result(log_mels(preset, wave, clip.path).astype(dtype), len(wave) / preset.sample_rate, None)
+        log_mel = log_mels(preset, wave, clip.path, statistics).astype(manifest.dtype)
+        return _Result(log_mel, len(wave) / preset.sample_rate, None)
     except UserError as error:
         return _Result(None, 0.0, str(error))
 

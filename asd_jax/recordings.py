@@ -3,17 +3,17 @@
 import csv
 import dataclasses
 import io
-import json
 import os
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from tqdm import tqdm
 
-from asd_jax import metrics, scoring
+from asd_jax import detection, experiment, scoring
 from asd_jax.audio import SUFFIXES, read_audio
+from asd_jax.clips import Machine, StoredClip
 from asd_jax.errors import UserError
-from asd_jax.features import PRESETS, log_mels
+from asd_jax.features import PRESETS, WaveStatistics, log_mels
 from asd_jax.files import write_atomically
 
 
@@ -36,22 +36,29 @@ class Outcome:
     problems: Sequence[str]
 
 
-def score_recordings(workdir: str, source: str, output: str, target_fpr: float) -> Outcome:
+def score_recordings(
+    workdir: str, source: str, output: str, target_fpr: float, machine_id: str | None = None
+) -> Outcome:
     """Scores a file, or all audio files below a folder, with the runs of a workdir (mean score over its runs).
+
+    `machine_id` says which of the workdir's machines was recorded, where it knows several.
 
     Writes `output`, a CSV with the columns file, score and, where there is a threshold, decision;
     WORKDIR/threshold.json says which threshold and how it was found.
     """
     files = find_recordings(source)
     trained = scoring.load_trained(workdir)
-    threshold = find_threshold(workdir, target_fpr)
+    machine = _recorded_machine(trained, machine_id)
+    threshold = detection.thresholds(workdir, target_fpr).get(machine[1])
     preset = PRESETS[trained.config.features]
-    scored, problems = [], []
+    statistics = experiment.load_summary(workdir)["wave_statistics"]
+    statistics = statistics and WaveStatistics(**statistics)
+    scored, clips, problems = [], [], []
 
     def read() -> Iterator[np.ndarray]:
         for file in tqdm(files, unit="clip"):
             try:
-                log_mel = log_mels(preset, read_audio(file, preset.sample_rate), file)
+                log_mel = log_mels(preset, read_audio(file, preset.sample_rate), file, statistics)
                 if len(log_mel) < trained.config.window:
                     raise UserError(
                         f"{file} is too short: it has {len(log_mel)} frames, one window takes {trained.config.window} "
@@ -61,9 +68,10 @@ def score_recordings(workdir: str, source: str, output: str, target_fpr: float) 
                 problems.append(str(error))
                 continue
             scored.append(file)
+            clips.append(StoredClip(machine, file, -1, "source", ""))
             yield log_mel
 
-    scores = trained.score(read()).mean(0)
+    scores = detection.clip_scores(trained, workdir, clips, read(), None).mean(0)
     decisions = [] if threshold is None else ["anomalous" if score > threshold else "normal" for score in scores]
     names = [os.path.relpath(file, source) if os.path.isdir(source) else file for file in scored]
     columns = {"file": names, "score": scores.tolist()} | ({"decision": decisions} if decisions else {})
@@ -92,17 +100,10 @@ def find_recordings(source: str) -> list[str]:
     return sorted(found)
 
 
-def find_threshold(workdir: str, target_fpr: float) -> float | None:
-    """The threshold that a share `target_fpr` of normal clips exceeds, and a file that says how it was found."""
-    scores = scoring.held_back_scores(workdir)
-    if not scores:
-        return None
-    threshold = metrics.gamma_threshold(list(scores.values()), 1 - target_fpr)
-    found = {
-        "threshold": threshold,
-        "target_fpr": target_fpr,
-        "law": f"{1 - target_fpr:g} quantile of a gamma law fitted by moments",
-        "scores_of_held_back_normal_clips": scores,
-    }
-    write_atomically(os.path.join(workdir, "threshold.json"), json.dumps(found, indent=2) + "\n")
-    return threshold
+def _recorded_machine(trained: scoring.Trained, machine_id: str | None) -> Machine:
+    ids = trained.product_ids
+    if machine_id is None and len(ids) > 1:
+        raise UserError(f"The workdir knows several machines ({', '.join(ids)}): say which one by --machine_id.")
+    if machine_id not in (None, *ids):
+        raise UserError(f"--machine_id={machine_id} was given, but the workdir knows {', '.join(ids)}.")
+    return trained.config.machine_type, machine_id or ids[0]

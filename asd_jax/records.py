@@ -17,7 +17,7 @@ import absl.logging
 import numpy as np
 from etils import epath
 
-from asd_jax.clips import Machine
+from asd_jax.clips import Machine, StoredClip
 from asd_jax.errors import UserError
 from asd_jax.features import FeaturePreset
 from asd_jax.manifest import MachineRecords, Manifest, check_preset, read_manifest
@@ -70,6 +70,12 @@ class Store(Manifest):
                     ) from error
             raise
 
+    def clips(self, machine: Machine, split: str) -> Iterator[tuple[StoredClip, np.ndarray]]:
+        """What each clip of `examples` is, and its log-mel [frames, mels]."""
+        for example in self.examples(machine, split):
+            text = {name: example[name].decode() for name in ("name", "domain", "part")}
+            yield StoredClip(machine, label=int(example["label"]), **text), example["log_mel"]
+
     def _builder(self, machine: Machine, split: str) -> tfds.core.DatasetBuilder:
         stored = self.find(machine)
         if not stored.clips.get(split):
@@ -90,7 +96,7 @@ def open_store(data_dir: str, preset_name: str) -> Store:
     if manifest is None:
         raise UserError(f"{data_dir} holds no prepared data (no manifest.json that lists any): run tools/prepare.py.")
     check_preset(manifest, preset_name)
-    return Store(manifest.data_dir, manifest.preset, manifest.dtype, manifest.machines)
+    return Store(**vars(manifest))
 
 
 def record_folder(data_dir: str, machine: MachineRecords) -> epath.Path:

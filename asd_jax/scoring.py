@@ -1,11 +1,8 @@
-"""Clip scores from a trained workdir: every window of every clip, once, and the mean over the windows of a clip."""
+"""What a trained workdir's networks give for the windows of clips."""
 
-import collections
 import dataclasses
 import itertools
-import json
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import ml_collections
@@ -15,10 +12,10 @@ from tqdm import tqdm
 from asd_jax import experiment, parallel
 from asd_jax.checkpoints import RunCheckpoints, restore_newest
 from asd_jax.errors import UserError
-from asd_jax.files import write_atomically
-from asd_jax.input_pipeline import LogMels
+from asd_jax.methods import Method
 
-_HELD_BACK = "held_back_scores.json"
+Outputs = dict[str, np.ndarray]
+"""Name -> [runs, windows, ...] of one clip."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,60 +24,85 @@ class Trained:
 
     Attributes:
         config: what they were trained with.
+        method: the system.
+        product_ids: IDs of the target machines, in the order of the product logits.
         mesh: the devices they score on.
         states: groups of runs, each with as many as the mesh holds side by side (the last one may repeat a run).
     """
 
     config: ml_collections.ConfigDict
+    method: Method
+    product_ids: list[str]
     mesh: jax.sharding.Mesh
     states: list[parallel.State]
 
-    def score(self, log_mels: Iterable[np.ndarray], total: int | None = None) -> np.ndarray:
-        """Anomaly scores [runs, clips] of log-mels [frames, mels], each at least one window long (paper 1, section 3).
+    def outputs(self, log_mels: Iterable[np.ndarray], total: int | None = None) -> Iterator[Outputs]:
+        """The outputs for every window of log-mels [frames, mels], clip by clip; each at least one window long.
 
-        The mean over every window of a clip. `total` clips, where known, are for a progress bar.
+        `total` clips, where known, are for a progress bar.
         """
-        config = self.config
-        method = experiment.make_method(config)
-        step = parallel.score_step(self.mesh, method.score)
+        step = parallel.output_step(self.mesh, self.method.outputs)
         if total is not None:
             log_mels = tqdm(log_mels, total=total, unit="clip", desc="scoring")
-        sums: dict[int, np.ndarray] = collections.defaultdict(lambda: np.zeros(config.num_runs))
-        counts: dict[int, int] = collections.Counter()
+        batches = window_batches(log_mels, self.config.window, self.method.starts, self.config.batch_size)
+        submitted = (([step(states, windows) for states in self.states], clips) for windows, clips in batches)
+        parts: list[Outputs] = []  # of the clip that is not complete yet
+        current = 0
+        for groups, clips in _one_late(submitted):  # while the devices work on the next batch
+            groups = jax.device_get(groups)
+            found = jax.tree.map(lambda *x: np.concatenate(x)[: self.config.num_runs], *groups)
+            bounds = np.flatnonzero(np.diff(clips)) + 1
+            for begin, end in itertools.pairwise([0, *bounds, len(clips)]):
+                if clips[begin] != current and parts:
+                    yield _joined(parts)
+                    parts = []
+                if clips[begin] >= 0:
+                    current = clips[begin]
+                    parts.append({name: values[:, begin:end] for name, values in found.items()})
+        if parts:
+            yield _joined(parts)
 
-        def add(scores: list[jax.Array], clips: np.ndarray) -> None:
-            scores = np.concatenate([np.asarray(group) for group in scores])[: config.num_runs]
-            for clip in np.unique(clips[clips >= 0]).tolist():
-                mine = clips == clip
-                sums[clip] += scores[:, mine].sum(1, dtype=np.float64)
-                counts[clip] += int(mine.sum())
 
-        pending = None
-        for windows, clips in window_batches(log_mels, config.window, config.score_hop, config.batch_size):
-            scores = [step(states, windows) for states in self.states]
-            if pending:  # read back one batch late, while the devices work on this one
-                add(*pending)
-            pending = (scores, clips)
-        if pending is None:
-            return np.zeros((config.num_runs, 0))
-        add(*pending)
-        return np.stack([sums[clip] / counts[clip] for clip in range(len(counts))], 1)
+def _one_late(items: Iterable) -> Iterator:
+    """The items, each once the one after it has been made."""
+    items = iter(items)
+    for last in items:
+        for item in items:
+            yield last
+            last = item
+        yield last
+
+
+def _joined(parts: list[Outputs]) -> Outputs:
+    return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
 
 
 def load_trained(workdir: str) -> Trained:
-    """Restores the runs of a workdir, each at its newest checkpoint.
+    """Restores the runs of a workdir: their best weights where validation chose some, else the newest.
 
     Raises:
         UserError: it is no workdir, or a run has no checkpoint.
     """
     config = experiment.load_config(workdir)
     experiment.enable_compilation_cache(config)
-    training = experiment.load_summary(workdir)
+    products = experiment.load_summary(workdir)["product_ids"]
     mesh = parallel.make_mesh(config.num_runs, config.batch_size)
-    method = experiment.make_method(config)
+    method = experiment.make_method(config, len(products))
+    runs = [parallel.weights_to_score(state) for state in newest_states(workdir, config, method, mesh)]
+    width = mesh.shape[parallel.RUN]
+    runs += [runs[-1]] * (-len(runs) % width)
+    groups = [parallel.stack_runs(mesh, runs[i : i + width]) for i in range(0, len(runs), width)]
+    return Trained(config, method, products, mesh, groups)
+
+
+def newest_states(
+    workdir: str, config: ml_collections.ConfigDict, method: Method, mesh: jax.sharding.Mesh
+) -> list[parallel.State]:
+    """The state of every run at its newest checkpoint; a run that is not finished is named."""
+    training = experiment.load_summary(workdir)
     optimizer, _ = experiment.make_optimizer(config, training["steps_per_epoch"])
-    like = parallel.single_run(mesh, method.init, optimizer)
-    runs = []
+    like = parallel.single_run(mesh, method.init, optimizer, experiment.is_validated(config))
+    states = []
     for run in range(config.num_runs):
         checkpoints = RunCheckpoints(workdir, run)
         found = restore_newest([checkpoints], [like])
@@ -92,48 +114,25 @@ def load_trained(workdir: str) -> Trained:
         step, [state] = found
         if step < training["num_steps"]:
             print(f"Run {run} is not finished: scored as it was after step {step} of {training['num_steps']}.")
-        runs.append(state)
-    width = mesh.shape[parallel.RUN]
-    runs += [runs[-1]] * (-len(runs) % width)
-    groups = [parallel.stack_runs(mesh, runs[i : i + width]) for i in range(0, len(runs), width)]
-    return Trained(config, mesh, groups)
-
-
-def held_back_scores(workdir: str) -> dict[str, float]:
-    """File name -> score, mean over the runs, of the normal clips that training did not see; none where it saw all."""
-    path = os.path.join(workdir, _HELD_BACK)
-    if os.path.exists(path):
-        with open(path) as file:
-            return json.load(file)
-    if experiment.load_summary(workdir)["held_back"]:
-        raise UserError(
-            f"The held-back clips of {workdir} are not scored yet: run tools/train.py with the same config again."
-        )
-    return {}
-
-
-def score_held_back(workdir: str, clips: LogMels) -> None:
-    """Scores them, where that has not been done, and keeps the scores in the workdir."""
-    if os.path.exists(os.path.join(workdir, _HELD_BACK)):
-        return
-    scores = load_trained(workdir).score(clips, len(clips)).mean(0).tolist()
-    text = json.dumps(dict(zip(clips.names, scores, strict=True)), indent=2) + "\n"
-    write_atomically(os.path.join(workdir, _HELD_BACK), text)
+        states.append(state)
+    return states
 
 
 def window_batches(
-    log_mels: Iterable[np.ndarray], window: int, hop: int, batch_size: int
+    log_mels: Iterable[np.ndarray], window: int, starts: Callable[[int], np.ndarray], batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Cuts clips [frames, mels] into windows, and the windows of many clips into batches of one size.
+
+    `starts(frames)` gives the first frames of a clip's windows.
 
     Yields:
         (windows [batch, window, mels], clip number of each [batch]); -1 marks the padding of the last batch.
     """
     # One window at a time, as views: an hour-long recording takes no more memory than its log-mel.
     windows_of_clips = (
-        (view, clip)
+        (log_mel[start : start + window], clip)
         for clip, log_mel in enumerate(log_mels)
-        for view in np.lib.stride_tricks.sliding_window_view(log_mel, window, axis=0)[::hop].swapaxes(1, 2)
+        for start in starts(len(log_mel))
     )
     while batch := list(itertools.islice(windows_of_clips, batch_size)):
         windows, clips = np.stack([view for view, _ in batch]), np.array([clip for _, clip in batch])

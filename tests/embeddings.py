@@ -5,7 +5,7 @@ import numpy as np
 from asd_jax.embeddings import Embeddings
 
 
-def make(points, machine_id="00", label=0, name="clip", domain="source", part="dev"):
+def make(points, machine_id="00", label=0, name="clip", domain="source", part="dev", probability=0.5):
     """Embeddings of one product ID from points [clips, segments, width]."""
     clips, segments, width = np.shape(points)
     rows = clips * segments
@@ -18,6 +18,7 @@ def make(points, machine_id="00", label=0, name="clip", domain="source", part="d
         label=np.full(rows, label),
         domain=np.full(rows, domain),
         part=np.full(rows, part),
+        probability=np.full(rows, probability, np.float32),
     )
 
 

@@ -51,10 +51,11 @@ def test_the_journey_from_recordings_to_scores(tmp_path):
         scores = list(csv.reader(file))
     assert [name for name, _ in scores] == sorted(p.name for p in (raw / "dev_data/rotor/test").glob("*_id_00_*"))
     measured = json.loads((run / "metrics.json").read_text())
-    assert f"{100 * measured['mean']['AUC']:.2f}" in shown
+    [of_id] = measured["rows"]
+    assert f"{100 * of_id['mean']['AUC']:.2f}" in shown
     assert "rotor" in succeeds("evaluate", f"--scores={run / 'scores'}")
     averages = [line for line in (run / "scores" / "result.csv").read_text().splitlines() if line.startswith("Average")]
-    assert averages == [f"Average,{measured['mean_score']['AUC']},{measured['mean_score']['pAUC']}"]
+    assert averages == [f"Average,{of_id['mean_score']['AUC']},{of_id['mean_score']['pAUC']}"]
 
     clip = raw / "dev_data/rotor/test" / scores[0][0]
     succeeds("score", f"--workdir={run}", f"--input={clip}", f"--output={tmp_path / 'new.csv'}", "--target_fpr=0.2")

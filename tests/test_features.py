@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from asd_jax.errors import UserError
-from asd_jax.features import PRESETS, log_mels
+from asd_jax.features import PRESETS, WaveStatistics, log_mels
 
-PAPER1 = PRESETS["paper1"]
+PAPER1, PAPER2 = PRESETS["paper1"], PRESETS["paper2"]
 
 
 def by_librosa(wave):
@@ -56,13 +56,32 @@ def test_equals_librosa_at_any_length(samples):
     np.testing.assert_allclose(ours, by_librosa(wave), rtol=0, atol=1e-3)
 
 
-def test_other_values_of_a_preset_equal_librosa():
-    preset = dataclasses.replace(PAPER1, n_fft=2048, hop=256, n_mels=224, fmin=50.0, fmax=7800.0)
-    wave = noise(40000).astype(np.float32)
+@pytest.mark.parametrize(("fmin", "statistics"), [(50.0, WaveStatistics(-3e-4, 0.07)), (0.0, WaveStatistics(0.2, 0.5))])
+@pytest.mark.parametrize("sound", SOUNDS)
+def test_paper2_equals_librosa_on_the_wave_standardised_by_its_machine_type(sound, fmin, statistics):
+    """Bands from 0 Hz hear the mean, those of paper 2 do not."""
+    wave = SOUNDS[sound].astype(np.float32)
     power = librosa.feature.melspectrogram(
-        y=wave / wave.std(), sr=16000, n_fft=2048, hop_length=256, n_mels=224, fmin=50, fmax=7800, pad_mode="reflect"
+        y=(wave.astype(np.float64) - statistics.mean) / statistics.std,
+        sr=16000,
+        n_fft=2048,
+        hop_length=256,
+        n_mels=224,
+        fmin=fmin,
+        fmax=7800,
+        pad_mode="reflect",
     )
-    np.testing.assert_allclose(log_mels(preset, wave, "clip"), librosa.power_to_db(power).T, rtol=0, atol=1e-3)
+    ours = log_mels(dataclasses.replace(PAPER2, fmin=fmin), wave, sound, statistics)
+    assert ours.shape == (626, 224) and ours.dtype == np.float32
+    np.testing.assert_allclose(ours, librosa.power_to_db(power, amin=1e-10, top_db=None).T, rtol=0, atol=1e-3)
+
+
+def test_paper2_has_126_frames_in_two_seconds_and_takes_statistics():
+    wave = noise(32000).astype(np.float32)
+    assert log_mels(PAPER2, wave, "", WaveStatistics(0.0, 1.0)).shape == (126, 224)
+    with pytest.raises(ValueError, match="'paper2' standardises by machine type"):
+        log_mels(PAPER2, wave, "")
+    np.testing.assert_array_equal(log_mels(PAPER1, wave, "", WaveStatistics(0.5, 3.0)), log_mels(PAPER1, wave, ""))
 
 
 def test_loudness_does_not_matter():

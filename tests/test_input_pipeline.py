@@ -1,22 +1,26 @@
-"""The batches of paper 1, against its rules."""
+"""The batches, against the papers' rules."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from asd_jax import input_pipeline
+from asd_jax.clips import StoredClip
 from asd_jax.errors import UserError
 
 WINDOW, MELS, HALF = 4, 3, 4
+PRODUCTS = np.array([2, 0, 1, 1, 0])  # of the target clips of `pool`
 
 
 def clips(lengths, first_value=0):
     """Frame f of clip c holds the value 1000 c + f, so that a window tells where it is from."""
     parts = [1000.0 * (first_value + i) + np.arange(n)[:, None] + np.zeros((1, MELS)) for i, n in enumerate(lengths)]
     length = np.array(lengths)
-    names = tuple(f"clip_{first_value + i}" for i in range(len(lengths)))
+    stored = tuple(
+        StoredClip(("fan", "00"), f"clip_{first_value + i}", 0, "source", "dev") for i in range(len(lengths))
+    )
     return input_pipeline.LogMels(
-        tf.constant(np.concatenate(parts), tf.float32), length.cumsum() - length, length, names
+        tf.constant(np.concatenate(parts), tf.float32), length.cumsum() - length, length, stored
     )
 
 
@@ -29,8 +33,8 @@ def pool():
 def batches(pool, num_steps=4, first_step=0, runs=(0,), seed=3, **options):
     normal, outliers = pool
     options = {"batch_size": 2 * HALF, "window": WINDOW, **options}
-    found = input_pipeline.proxy_outlier_batches(
-        normal, outliers, seed=seed, runs=runs, first_step=first_step, num_steps=num_steps, **options
+    found = input_pipeline.batches(
+        normal, outliers, PRODUCTS, seed=seed, runs=runs, first_step=first_step, num_steps=num_steps, **options
     )
     return list(found)
 
@@ -47,7 +51,7 @@ def test_every_batch_is_half_normal_half_outliers_and_of_one_shape(pool):
         assert batch["log_mel"].shape == (1, 2 * HALF, WINDOW, MELS)
         clip, _ = origin(batch)
         np.testing.assert_array_equal(clip >= 5, [[False] * HALF + [True] * HALF])
-        np.testing.assert_array_equal(batch["label"], clip >= 5)
+        np.testing.assert_array_equal(batch["product"], np.append(PRODUCTS, [-1] * 6)[clip])
 
 
 def test_an_epoch_shows_every_normal_clip_and_fills_the_last_batch_with_others(pool):
@@ -108,5 +112,5 @@ def test_clips_held_back_are_not_trained_on(pool):
     assert sorted(train.names + held.names) == sorted(pool[0].names)
     assert len(held) == 2
     assert input_pipeline.hold_back(pool[0], 2, seed=0)[1].names == held.names
-    with pytest.raises(UserError, match="held_back=5"):
+    with pytest.raises(UserError, match="Holding back 5 clips of fan/00"):
         input_pipeline.hold_back(pool[0], 5, seed=0)

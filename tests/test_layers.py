@@ -105,10 +105,8 @@ def test_batch_norm_equals_flax_but_for_the_unbiased_running_variance(batch):
     assert_close(our_vjp(dy), vjp(dy))
 
     module = layers.BatchNorm()
-    variables = {
-        "params": {"scale": scale, "bias": bias},
-        "batch_stats": module.init(jax.random.key(0), x, True)["batch_stats"],
-    }
+    stats = module.init(jax.random.key(0), x, True)["batch_stats"] | {"batches": jnp.float32(9)}
+    variables = {"params": {"scale": scale, "bias": bias}, "batch_stats": stats}
     _, updated = module.apply(variables, x, True, mutable="batch_stats")
     stats, count = updated["batch_stats"], 8 * 4 * 3
     flax_stats = flax_batch_norm(x, scale, bias)[1]
@@ -117,6 +115,22 @@ def test_batch_norm_equals_flax_but_for_the_unbiased_running_variance(batch):
 
     evaluated = module.apply({**variables, **updated}, x, False)
     assert_close(evaluated, (x - stats["mean"]) / jnp.sqrt(stats["var"] + 1e-5) * scale + bias)
+
+
+def test_running_statistics_are_the_mean_over_the_first_batches_and_then_follow_slowly():
+    module = layers.BatchNorm(momentum=0.75)
+    batches = [i + normal(i, 50, 3) for i in range(7)]
+    variables = module.init(jax.random.key(0), batches[0], True)
+    means = [x.mean(0) for x in batches]
+    for done, x in enumerate(batches, 1):
+        variables = {**variables, **module.apply(variables, x, True, mutable="batch_stats")[1]}
+        if done <= 4:
+            assert_close(variables["batch_stats"]["mean"], np.mean(means[:done], axis=0))
+            assert_close(variables["batch_stats"]["var"], np.mean([x.var(0, ddof=1) for x in batches[:done]], axis=0))
+    expected = np.mean(means[:4], axis=0)
+    for mean in means[4:]:
+        expected = 0.75 * expected + 0.25 * mean
+    assert_close(variables["batch_stats"]["mean"], expected)
 
 
 def test_initialisation_leaves_the_running_statistics_at_rest():
@@ -132,7 +146,7 @@ def test_bfloat16_keeps_parameters_and_statistics_in_float32():
     y, updated = module.apply(variables, x, True, mutable="batch_stats")
     assert y.dtype == jnp.bfloat16
     assert {a.dtype for a in jax.tree.leaves((variables, updated))} == {jnp.dtype(jnp.float32)}
-    assert_close(updated["batch_stats"]["mean"], 0.1 * x.astype(jnp.float32).mean(0), 1e-6)
+    assert_close(updated["batch_stats"]["mean"], x.astype(jnp.float32).mean(0), 1e-6)
 
     conv = layers.Conv(4, 3, padding=1, dtype=jnp.bfloat16)
     image = normal(1, 2, 5, 5, 3)

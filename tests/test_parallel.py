@@ -18,15 +18,15 @@ def batches(runs, steps, batch_size=8):
     """Outliers are louder in one band. Run r's batches do not depend on which other runs there are."""
     for step in range(steps):
         log_mel = np.stack([np.random.default_rng((r, step)).normal(size=(batch_size, 32, 32)) for r in runs])
-        label = np.repeat(np.float32([0, 1]), batch_size // 2)
-        log_mel[:, label == 1, :, 5] += 1
-        yield {"log_mel": log_mel.astype(np.float32), "label": np.tile(label, (len(runs), 1))}
+        product = np.repeat(np.int32([0, -1]), batch_size // 2)
+        log_mel[:, product < 0, :, 5] += 1
+        yield {"log_mel": log_mel.astype(np.float32), "product": np.tile(product, (len(runs), 1))}
 
 
 def train(runs, devices, steps=4):
     mesh = parallel.make_mesh(len(runs), 8, jax.devices()[:devices])
     states = parallel.init_states(mesh, METHOD.init, OPTIMIZER, seed=1)(jnp.array(runs))
-    step = parallel.train_step(mesh, METHOD.loss, OPTIMIZER, lambda _: 1e-2)
+    step = parallel.train_step(mesh, METHOD.loss, OPTIMIZER, lambda _: 1e-2, steps)
     losses = []
     for batch in batches(runs, steps):
         states, metrics = step(states, parallel.put_batch(mesh, batch))
@@ -55,7 +55,7 @@ def test_gradients_of_a_split_batch_equal_those_of_the_whole():
         states = parallel.init_states(mesh, METHOD.init, plain, seed=1)(jnp.array([0]))
         before = jax.device_get(states.params)
         [batch] = batches([0], 1)
-        states, _ = parallel.train_step(mesh, METHOD.loss, plain, lambda _: 1.0)(
+        states, _ = parallel.train_step(mesh, METHOD.loss, plain, lambda _: 1.0, 1)(
             states, parallel.put_batch(mesh, batch)
         )
         found.append(jax.tree.map(lambda a, b: a - b, before, jax.device_get(states.params)))
@@ -76,12 +76,12 @@ def test_runs_side_by_side_equal_single_runs():
 def test_scores_of_a_split_batch_equal_those_of_the_whole():
     states, _, mesh = train([0, 1], 2)
     windows = np.random.default_rng(0).normal(size=(8, 32, 32)).astype(np.float32)
-    scores = np.asarray(parallel.score_step(mesh, METHOD.score)(states, windows))
+    scores = np.asarray(parallel.output_step(mesh, METHOD.outputs)(states, windows)["score"])
     assert scores.shape == (2, 8)
     one = parallel.make_mesh(1, 8, jax.devices()[:1])
     for run in range(2):
         single = jax.tree.map(lambda x: x[run : run + 1], states)
-        alone = np.asarray(parallel.score_step(one, METHOD.score)(single, windows))
+        alone = np.asarray(parallel.output_step(one, METHOD.outputs)(single, windows)["score"])
         np.testing.assert_allclose(scores[run], alone[0], rtol=1e-5, atol=1e-6)
 
 

@@ -93,6 +93,16 @@ def test_another_preset_is_refused_by_name(tmp_path):
         records.open_store(tmp_path, "paper1")
 
 
+def test_a_manifest_from_before_there_were_statistics_is_read(tmp_path):
+    store_clips(tmp_path, FAN, 1)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    del manifest["statistics"], manifest["preset"]["standardise"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    store = records.open_store(tmp_path, "paper1")
+    assert (store.preset, store.statistics) == (PAPER1, {})
+    assert store.wave_statistics("fan") is None
+
+
 def test_what_is_not_stored_is_told_with_what_is(tmp_path):
     store_clips(tmp_path, FAN, 1)
     store_clips(tmp_path, ("pump", "04"), 1)

@@ -15,7 +15,7 @@ from configs import proxy_outlier
 def test_windows_of_many_clips_share_batches_and_none_is_lost_or_twice(lengths, hop):
     clips = [100.0 * i + np.arange(n)[:, None] + np.zeros((1, 3)) for i, n in enumerate(lengths)]
     seen = []
-    for windows, owners in window_batches(clips, window=4, hop=hop, batch_size=5):
+    for windows, owners in window_batches(clips, 4, lambda frames: np.arange(0, frames - 3, hop), batch_size=5):
         assert windows.shape == (5, 4, 3) and owners.shape == (5,)
         for window, owner in zip(windows, owners, strict=True):
             if owner >= 0:
@@ -27,7 +27,7 @@ def test_windows_of_many_clips_share_batches_and_none_is_lost_or_twice(lengths, 
     assert len(seen) == len(set(seen))
 
 
-def test_a_clips_score_is_the_mean_over_its_windows_for_every_run():
+def test_every_run_gives_its_outputs_for_the_windows_of_each_clip_in_their_order():
     config = proxy_outlier.get_config("quicktest")
     config.blocks, config.width, config.window, config.batch_size = (1, 1, 1), 4, 32, 8
     config.score_hop, config.num_runs = 3, 3
@@ -37,11 +37,11 @@ def test_a_clips_score_is_the_mean_over_its_windows_for_every_run():
     init = parallel.init_states(mesh, method.init, optimizer, seed=0)
     states = [init(jnp.array(runs)) for runs in ([0, 1], [2, 2])]
     clips = [np.random.default_rng(i).normal(size=(n, 128)).astype(np.float16) for i, n in enumerate((32, 70, 41))]
-    scores = Trained(config, mesh, states).score(clips)
-    assert scores.shape == (3, 3)
+    outputs = list(Trained(config, method, ["00"], mesh, states).outputs(clips))
+    assert [one["score"].shape for one in outputs] == [(3, 1), (3, 13), (3, 4)]
     for run, (group, position) in enumerate([(0, 0), (0, 1), (1, 0)]):
         state = jax.tree.map(lambda x, p=position: x[p], jax.device_get(states[group]))
         for clip, log_mel in enumerate(clips):
             windows = np.stack([log_mel[i : i + 32] for i in range(0, len(log_mel) - 31, 3)])
-            logits = method.score(state.params, state.batch_stats, windows)
-            np.testing.assert_allclose(scores[run, clip], np.mean(logits), rtol=1e-4, atol=1e-5)
+            expected = method.outputs(state.params, state.batch_stats, windows)["score"]
+            np.testing.assert_allclose(outputs[clip]["score"][run], expected, rtol=1e-4, atol=1e-5)

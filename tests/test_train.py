@@ -15,34 +15,20 @@ import jax
 import numpy as np
 import pytest
 
-from asd_jax import checkpoints, evaluation, experiment, parallel, recordings, records, scoring, train
+from asd_jax import checkpoints, experiment, parallel, scoring, train
 from asd_jax.errors import UserError
 from configs import proxy_outlier
-from tests.recordings import HIGH, LOW, prepare_machines, write_machines, write_tone
+from tests.recordings import prepare_machines, write_machines
 
 ROOT = pathlib.Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="session")
-def data_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("machines")
-    return prepare_machines(write_machines(folder / "raw", train_clips=11, test_clips=6), folder / "data")
-
-
-@pytest.fixture
-def config(data_dir, tmp_path_factory):
-    """Three steps an epoch, six epochs, tiny network."""
-    config = proxy_outlier.get_config("quicktest")
-    config.data_dir, config.machine_type, config.machine_id = str(data_dir), "drill", "00"
-    config.blocks, config.width, config.window = (1, 1, 1), 4, 32
-    config.batch_size, config.num_epochs, config.held_back, config.checkpoint_epochs = 8, 6, 0, 2
-    config.compilation_cache = str(tmp_path_factory.getbasetemp() / "compiled")
-    return config
-
-
 def weights(workdir, runs=1):
-    trained = scoring.load_trained(str(workdir))
-    return jax.device_get([(s.params, s.batch_stats, s.opt_state) for s in trained.states])
+    config = experiment.load_config(str(workdir))
+    products = experiment.load_summary(str(workdir))["product_ids"]
+    method, mesh = experiment.make_method(config, len(products)), parallel.make_mesh(1, config.batch_size)
+    states = scoring.newest_states(str(workdir), config, method, mesh)
+    return jax.device_get([(s.params, s.batch_stats, s.opt_state, s.best) for s in states])
 
 
 def epochs(workdir):
@@ -218,7 +204,7 @@ def test_a_changed_config_is_refused_by_its_key(config, tmp_path):
         ("batch_size", 7, "even"),
         ("batch_size", 0, "above 0"),
         ("num_outliers", -1, "num_outliers"),
-        ("held_back", 11, "held_back=11"),
+        ("held_back", 11, "Holding back 11 clips"),
         ("held_back", 1, "at least 2"),
         ("blocks", (4, 4), "three numbers"),
         ("learning_rate", float("inf"), "learning_rate=inf"),
@@ -233,91 +219,3 @@ def test_values_that_cannot_be_used_are_told_before_anything_is_written(config, 
     with pytest.raises(UserError, match=message):
         train.train(config, str(tmp_path / "workdir"))
     assert not (tmp_path / "workdir").exists()
-
-
-def auc_of(config, folder, shuffled):
-    raw = write_machines(folder / "raw", train_clips=24, test_clips=16, shuffled=shuffled)
-    config.data_dir = str(prepare_machines(raw, folder / "data"))
-    config.num_epochs, config.batch_size, config.learning_rate, config.num_runs = 20, 16, 5e-3, 3
-    train.train(config, str(folder / "run"))
-    evaluation.evaluate_workdir(str(folder / "run"))
-    return json.loads((folder / "run" / "metrics.json").read_text())["mean"]["AUC"]
-
-
-def test_separable_sounds_are_told_apart_and_new_recordings_decided(config, tmp_path):
-    config.held_back = 4
-    assert auc_of(config, tmp_path, shuffled=False) > 0.9
-    assert sorted(p.name for p in (tmp_path / "run" / "scores").iterdir()) == [
-        "anomaly_score_drill_id_00.csv",
-        "result.csv",
-        "run_0",
-        "run_1",
-        "run_2",
-    ]
-    for i in range(6):
-        write_tone(tmp_path / "new" / f"low_{i}.wav", LOW, 5000 + i)
-        write_tone(tmp_path / "new" / f"high_{i}.wav", HIGH, 6000 + i)
-    write_tone(tmp_path / "new" / "short.wav", LOW, 1, seconds=0.5)
-    outcome = recordings.score_recordings(str(tmp_path / "run"), str(tmp_path / "new"), str(tmp_path / "out.csv"), 0.1)
-    assert len(outcome.files) == 12 and len(outcome.problems) == 1
-    assert "short.wav" in outcome.problems[0] and "too short" in outcome.problems[0]
-    decided = dict(line.split(",")[::2] for line in (tmp_path / "out.csv").read_text().splitlines()[1:])
-    assert all(decided[f"high_{i}.wav"] == "anomalous" for i in range(6))
-    assert sum(decided[f"low_{i}.wav"] == "normal" for i in range(6)) >= 4
-    found = json.loads((tmp_path / "run" / "threshold.json").read_text())
-    assert found["threshold"] == outcome.threshold and len(found["scores_of_held_back_normal_clips"]) == 4
-    trained_on = json.loads((tmp_path / "run" / "training.json").read_text())
-    assert trained_on["normal_clips"] == 20 and sorted(trained_on["held_back"]) == sorted(
-        found["scores_of_held_back_normal_clips"]
-    )
-
-
-def test_shuffled_labels_teach_nothing(config, tmp_path):
-    assert 0.1 < auc_of(config, tmp_path, shuffled=True) < 0.9
-
-
-def test_held_back_clips_that_are_not_scored_yet_are_told(config, tmp_path):
-    config.num_epochs, config.held_back = 1, 2
-    train.train(config, str(tmp_path))
-    scores = scoring.held_back_scores(str(tmp_path))
-    (tmp_path / "held_back_scores.json").unlink()
-    with pytest.raises(UserError, match="not scored yet"):
-        scoring.held_back_scores(str(tmp_path))
-    train.train(config, str(tmp_path))
-    assert scoring.held_back_scores(str(tmp_path)) == scores and len(scores) == 2
-
-
-def test_clips_without_a_label_are_scored_and_not_measured(config, tmp_path):
-    raw = write_machines(tmp_path / "raw", train_clips=6, test_clips=4)
-    for i in range(2):
-        write_tone(raw / f"eval_data/drill/train/normal_id_02_{i:08d}.wav", LOW, i)
-        write_tone(raw / f"eval_data/drill/test/id_02_{i:08d}.wav", LOW, i)
-    config.data_dir, config.num_epochs = str(prepare_machines(raw, tmp_path / "data")), 1
-    config.machine_id = "02"
-    train.train(config, str(tmp_path / "run"))
-    assert "Not measured" in evaluation.evaluate_workdir(str(tmp_path / "run"))
-    assert len((tmp_path / "run/scores/anomaly_score_drill_id_02.csv").read_text().splitlines()) == 2
-    assert not (tmp_path / "run/metrics.json").exists()
-    (tmp_path / "list.csv").write_text("drill\nid_02_00000000.wav,normal_x.wav,0\nid_02_00000001.wav,anomaly_x.wav,1\n")
-    assert "AUC" in evaluation.evaluate_workdir(str(tmp_path / "run"), str(tmp_path / "list.csv"))
-
-
-def test_without_held_back_clips_there_is_no_threshold(config, data_dir, tmp_path):
-    config.num_epochs = 1
-    train.train(config, str(tmp_path / "run"))
-    clip = sorted(pathlib.Path(data_dir).parent.glob("raw/dev_data/drill/test/*.wav"))[0]
-    outcome = recordings.score_recordings(str(tmp_path / "run"), str(clip), str(tmp_path / "out.csv"), 0.1)
-    assert outcome.threshold is None
-    assert (tmp_path / "out.csv").read_text().startswith("file,score\n")
-
-
-def test_new_recordings_score_as_the_same_clips_from_records(config, data_dir, tmp_path):
-    config.num_epochs = 1
-    train.train(config, str(tmp_path / "run"))
-    raw = pathlib.Path(data_dir).parent / "raw/dev_data/drill/test"
-    outcome = recordings.score_recordings(str(tmp_path / "run"), str(raw), str(tmp_path / "out.csv"), 0.1)
-    store = records.open_store(str(data_dir), "paper1")
-    clips = list(store.examples(("drill", "00"), "test"))
-    stored = scoring.load_trained(str(tmp_path / "run")).score([clip["log_mel"] for clip in clips])
-    assert [os.path.basename(f) for f in outcome.files] == [clip["name"].decode() for clip in clips]
-    np.testing.assert_allclose(outcome.scores, stored[0], atol=0.02)  # records are rounded to float16

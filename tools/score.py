@@ -9,6 +9,7 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "What tools/train.py wrote.")
 _INPUT = flags.DEFINE_string("input", None, "An audio file, or a folder of them: any rate, one window long or more.")
 _OUTPUT = flags.DEFINE_string("output", None, "The CSV file to write: file, score and, with a threshold, decision.")
 _TARGET_FPR = flags.DEFINE_float("target_fpr", 0.1, "Share of normal recordings that may be called anomalous.")
+_MACHINE_ID = flags.DEFINE_string("machine_id", None, "Which machine was recorded, where the workdir knows several.")
 flags.mark_flags_as_required(["workdir", "input", "output"])
 _SHOWN = 20  # lines on the screen; the file has all
 
@@ -20,7 +21,7 @@ def main() -> int:
     from asd_jax import report
     from asd_jax.recordings import score_recordings
 
-    outcome = score_recordings(_WORKDIR.value, _INPUT.value, _OUTPUT.value, _TARGET_FPR.value)
+    outcome = score_recordings(_WORKDIR.value, _INPUT.value, _OUTPUT.value, _TARGET_FPR.value, _MACHINE_ID.value)
     if outcome.threshold is None:
         print("No threshold is available, so nothing is decided: train with --config.held_back=N (clips) to have one.")
     else:

@@ -8,6 +8,7 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from asd_jax.models.resnet import ResNet
@@ -21,11 +22,13 @@ class ProxyOutlier:
         network: maps log-mels [batch, frames, mels] to logits [batch].
         window: frames of a window (paper 1: 256).
         n_mels: mel bands of a frame.
+        hop: frames from one scored window of a clip to the next (paper 1: 1).
     """
 
     network: ResNet
     window: int
     n_mels: int
+    hop: int = 1
 
     def init(self, key: jax.Array) -> tuple[dict, dict]:
         """Fresh parameters and batch statistics."""
@@ -33,22 +36,18 @@ class ProxyOutlier:
         variables = self.network.init(key, jnp.zeros((1, self.window, self.n_mels)), train=False)
         return variables["params"], variables["batch_stats"]
 
-    def loss(self, params: dict, batch_stats: dict, batch: dict, key: jax.Array) -> tuple[jax.Array, tuple[dict, dict]]:
+    def loss(
+        self, params: dict, batch_stats: dict, batch: dict, key: jax.Array, progress: jax.Array
+    ) -> tuple[jax.Array, tuple[dict, dict]]:
         """Mean binary cross-entropy of a batch; the two classes share one forward pass and its batch statistics.
 
-        Args:
-            params: the network's parameters.
-            batch_stats: its running statistics.
-            batch: "log_mel" [batch, frames, mels] and "label" [batch], 1 for outliers.
-            key: not used, nothing in paper 1's step is random.
-
-        Returns:
-            (loss, (new batch statistics, mean logits of the normal and of the outlier windows)).
+        See `Method`; nothing in paper 1's step is random. The metrics are the mean logits of the normal and of the
+        outlier windows.
         """
-        del key
+        del key, progress
         variables = {"params": params, "batch_stats": batch_stats}
         logits, updated = self.network.apply(variables, batch["log_mel"], train=True, mutable=["batch_stats"])
-        logits, label = logits.astype(jnp.float32), batch["label"]
+        logits, label = logits.astype(jnp.float32), (batch["product"] < 0).astype(jnp.float32)
         # Each class is half of the whole batch, but not of the rows on one device: hence twice the mean, no quotient.
         metrics = {
             "normal_score": 2 * jnp.mean(logits * (1 - label)),
@@ -56,7 +55,11 @@ class ProxyOutlier:
         }
         return optax.sigmoid_binary_cross_entropy(logits, label).mean(), (updated["batch_stats"], metrics)
 
-    def score(self, params: dict, batch_stats: dict, log_mels: jax.Array) -> jax.Array:
-        """Anomaly scores [batch] of windows [batch, frames, mels]: the logits."""
+    def outputs(self, params: dict, batch_stats: dict, log_mels: jax.Array) -> dict[str, jax.Array]:
+        """The "score" [batch] of windows [batch, frames, mels]: their logits."""
         logits = self.network.apply({"params": params, "batch_stats": batch_stats}, log_mels, train=False)
-        return logits.astype(jnp.float32)
+        return {"score": logits.astype(jnp.float32)}
+
+    def starts(self, frames: int) -> np.ndarray:
+        """Every window of a clip (section 3)."""
+        return np.arange(0, frames - self.window + 1, self.hop)

@@ -237,7 +237,11 @@ batch_norm.defvjp(_batch_norm_forward, _batch_norm_backward)
 
 
 class BatchNorm(nn.Module):
-    """BatchNorm over the last axis, with PyTorch's conventions: running = 0.9 running + 0.1 batch, unbiased variance.
+    """BatchNorm over the last axis, with PyTorch's conventions: the running variance is that of unbiased ones.
+
+    The running statistics are means over the batches so far, until a batch weighs less there than `1 - momentum`; from
+    then on they follow at that rate. Started from 0 and 1, as elsewhere, they would be far off for the first few
+    hundred batches, and a deep network of such layers gives nearly the same for every input.
 
     Attributes:
         axis_name: mesh axis that the batch is split over; None for a batch on one device.
@@ -254,6 +258,7 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, channels)
         mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
         variance = self.variable("batch_stats", "var", jnp.ones, channels)
+        batches = self.variable("batch_stats", "batches", jnp.zeros, ())
         if not train:
             factor = scale * lax.rsqrt(variance.value + self.epsilon)
             return (x * factor + (bias - mean.value * factor)).astype(x.dtype)
@@ -262,6 +267,36 @@ class BatchNorm(nn.Module):
         if not self.is_initializing():
             count = x.size // x.shape[-1] * (lax.axis_size(axis_name) if axis_name else 1)
             unbiased = batch_variance * (count / max(count - 1, 1))
-            mean.value = self.momentum * mean.value + (1 - self.momentum) * batch_mean
-            variance.value = self.momentum * variance.value + (1 - self.momentum) * unbiased
+            momentum = jnp.minimum(self.momentum, batches.value / (batches.value + 1))
+            mean.value = momentum * mean.value + (1 - momentum) * batch_mean
+            variance.value = momentum * variance.value + (1 - momentum) * unbiased
+            batches.value += 1
         return y
+
+
+class Dropout(nn.Module):
+    """Sets a random share of the values to zero in training, and scales the others up.
+
+    What is drawn belongs to a row's place in the whole batch, however many devices that is split over.
+
+    Attributes:
+        rate: the share.
+        whole_rows: whether a row is kept or dropped as a whole (drop-path).
+        axis_name: mesh axis that the batch is split over.
+    """
+
+    rate: float
+    whole_rows: bool = False
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool) -> Array:
+        if not train or not self.rate:
+            return x
+        rows, devices, place = len(x), 1, 0
+        if self.axis_name and not self.is_initializing():
+            devices, place = lax.axis_size(self.axis_name), lax.axis_index(self.axis_name)
+        shape = (devices * rows, *([1] * (x.ndim - 1) if self.whole_rows else x.shape[1:]))
+        kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, shape)
+        kept = lax.dynamic_slice_in_dim(kept, place * rows, rows)
+        return jnp.where(kept, x / (1 - self.rate), 0).astype(x.dtype)

@@ -1,0 +1,223 @@
+"""From a trained workdir to the scores of clips, and to the thresholds that decide on them.
+
+A system either scores windows itself, and a clip's score is their mean; or it gives embeddings, which inlier models
+score (`asd_jax.inlier`). Those are fitted to the clips that the training held back:
+
+WORKDIR/held_back_scores.json                       of a system that scores itself: machine ID -> file -> score
+WORKDIR/embeddings/run_N/{held_back,test}.npz       of the others: embeddings,
+WORKDIR/inlier/run_N/                               the models, and held_back_scores.json
+WORKDIR/inlier_choice.json                          which models, where `tools/select_inlier.py` chose them
+"""
+
+import collections
+import json
+import os
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import scipy.special
+from etils import epath
+
+from asd_jax import experiment, inlier, metrics
+from asd_jax.clips import StoredClip
+from asd_jax.embeddings import Embeddings
+from asd_jax.errors import UserError
+from asd_jax.files import write_atomically
+from asd_jax.input_pipeline import LogMels
+from asd_jax.scoring import Trained, load_trained
+
+HeldBackScores = dict[str, dict[str, float]]
+"""Machine ID -> file name -> score of a normal clip that training did not see, the mean over the runs."""
+
+_HELD_BACK = "held_back_scores.json"
+
+
+def clip_scores(
+    trained: Trained, workdir: str, clips: Sequence[StoredClip], log_mels: Iterable[np.ndarray], total: int | None
+) -> np.ndarray:
+    """Anomaly scores [runs, clips] of log-mels [frames, mels], each at least one window long.
+
+    `clips` says what they are; it may be filled while the log-mels are drawn. `total`, where known, is for a progress
+    bar. Embeddings are kept in the workdir as those of "test" where `total` is given.
+
+    Raises:
+        UserError: the inlier models cannot be fitted, or there is none for a clip's machine ID.
+    """
+    if "inlier" not in trained.config:
+        scores = [outputs["score"].mean(axis=1) for outputs in trained.outputs(log_mels, total)]
+        return np.stack(scores, axis=1) if scores else np.zeros((trained.config.num_runs, 0))
+    runs = embed(trained, clips, log_mels, total)
+    if total is not None:
+        for run, embeddings in enumerate(runs):
+            embeddings.save(embeddings_file(workdir, run, "test"))
+    return np.stack([score_embeddings(workdir, run, embeddings).score for run, embeddings in enumerate(runs)])
+
+
+def embed(
+    trained: Trained, clips: Sequence[StoredClip], log_mels: Iterable[np.ndarray], total: int | None
+) -> list[Embeddings]:
+    """The embeddings that every run gives for the segments of clips. Arguments as in `clip_scores`."""
+    embedding, probability = [], []
+    for outputs in trained.outputs(log_mels, total):
+        machine_type, machine_id = clips[len(embedding)].machine
+        embedding.append(outputs["embedding"])
+        if machine_type == trained.config.machine_type and machine_id in trained.product_ids:
+            logits = outputs["product"][..., trained.product_ids.index(machine_id)]
+            probability.append(scipy.special.expit(logits))
+        else:
+            probability.append(np.full(outputs["machine"].shape, np.nan, np.float32))
+    if not embedding:
+        raise UserError("There is no clip to take embeddings of.")
+    counts = [one.shape[1] for one in embedding]
+    columns = {
+        "clip": [clip.name for clip in clips],
+        "machine_type": [clip.machine[0] for clip in clips],
+        "machine_id": [clip.machine[1] for clip in clips],
+        "label": [clip.label for clip in clips],
+        "domain": [clip.domain for clip in clips],
+        "part": [clip.part for clip in clips],
+    }
+    columns = {name: np.repeat(np.array(values), counts) for name, values in columns.items()}
+    segment = np.concatenate([np.arange(count) for count in counts])
+    embedding, probability = (np.concatenate(parts, axis=1) for parts in (embedding, probability))
+    return [
+        Embeddings(embedding[run], segment=segment, probability=probability[run], **columns)
+        for run in range(trained.config.num_runs)
+    ]
+
+
+def embeddings_file(workdir: str, run: int, what: str) -> str:
+    """Where the embeddings of a run are kept; `what` is "held_back" or "test"."""
+    return os.path.join(workdir, "embeddings", f"run_{run}", f"{what}.npz")
+
+
+def score_embeddings(workdir: str, run: int, embeddings: Embeddings) -> inlier.ClipScores:
+    """The scores of clips by the run's inlier models; without any, how improbable their own product ID is."""
+    kind, p, seed = inlier_choice(workdir)
+    if kind == "none":
+        return inlier.improbability(embeddings)
+    return _inlier_models(workdir, run, kind, p, seed).score(embeddings)
+
+
+def inlier_choice(workdir: str) -> tuple[str, int, int]:
+    """(kind, p, seed) of the inlier models: those that were selected, or else those of the config."""
+    config = experiment.load_config(workdir)
+    path = epath.Path(workdir) / "inlier_choice.json"
+    if path.exists() and config.inlier != "none":
+        choice = json.loads(path.read_text())
+        return choice["kind"], choice["p"], config.seed
+    return config.inlier, config.inlier_p, config.seed
+
+
+def _inlier_models(workdir: str, run: int, kind: str, p: int, seed: int) -> inlier.InlierModels:
+    """Those that are stored, or else newly fitted ones, which are stored."""
+    folder = epath.Path(workdir) / "inlier" / f"run_{run}"
+    if (folder / inlier.SUMMARY).exists():
+        models = inlier.InlierModels.load(folder)
+        if (models.kind, models.p, models.seed) == (kind, p, seed):
+            return models
+    held_back = Embeddings.load(embeddings_file(workdir, run, "held_back"))
+    models = inlier.fit(held_back, kind, p, seed)
+    (folder / _HELD_BACK).unlink(missing_ok=True)
+    models.save(folder)
+    return models
+
+
+def keep_held_back(workdir: str, clips: LogMels) -> None:
+    """Keeps what later commands need of a finished training's held-back clips: scores, or embeddings and models."""
+    if not len(clips):
+        return
+    config = experiment.load_config(workdir)
+    if "inlier" not in config:
+        path = os.path.join(workdir, _HELD_BACK)
+        if not os.path.exists(path):
+            scores = clip_scores(load_trained(workdir), workdir, clips.clips, clips, len(clips)).mean(0)
+            write_atomically(path, json.dumps(_by_machine(clips.clips, scores), indent=2) + "\n")
+        return
+    paths = [embeddings_file(workdir, run, "held_back") for run in range(config.num_runs)]
+    if not all(os.path.exists(path) for path in paths):
+        for path, embeddings in zip(paths, embed(load_trained(workdir), clips.clips, clips, len(clips)), strict=True):
+            embeddings.save(path)
+    for run, path in enumerate(paths):
+        spreads = inlier.spread(Embeddings.load(path))
+        print(
+            f"Spread of the held-back embeddings of run {run}: " + ", ".join(f"{i} {s:.3g}" for i, s in spreads.items())
+        )
+        kind, p, seed = inlier_choice(workdir)
+        if kind != "none":
+            try:
+                _inlier_models(workdir, run, kind, p, seed)
+            except UserError as error:  # the training is done; the models may be chosen anew
+                print(f"No inlier models yet: {error}")
+
+
+def held_back_scores(workdir: str) -> HeldBackScores:
+    """The scores of the normal clips that training did not see; empty where it saw all.
+
+    Inlier models are fitted to those very clips: each is scored by models that were fitted without it.
+
+    Raises:
+        UserError: they have not been scored yet, or are too few for that.
+    """
+    config = experiment.load_config(workdir)
+    if "inlier" in config:
+        runs = [_cross_scores(workdir, run) for run in range(config.num_runs)]
+        return {
+            machine_id: {name: float(np.mean([run[machine_id][name] for run in runs])) for name in scores}
+            for machine_id, scores in runs[0].items()
+        }
+    path = os.path.join(workdir, _HELD_BACK)
+    if os.path.exists(path):
+        with open(path) as file:
+            return json.load(file)
+    if experiment.load_summary(workdir)["held_back"]:
+        raise UserError(
+            f"The held-back clips of {workdir} are not scored yet: run tools/train.py with the same config again."
+        )
+    return {}
+
+
+def _cross_scores(workdir: str, run: int) -> HeldBackScores:
+    kind, p, seed = inlier_choice(workdir)
+    embeddings = Embeddings.load(embeddings_file(workdir, run, "held_back"))
+    if kind == "none":
+        return _of_clips(inlier.improbability(embeddings))
+    _inlier_models(workdir, run, kind, p, seed)  # where the choice is new, this deletes the scores by the old one
+    path = epath.Path(workdir) / "inlier" / f"run_{run}" / _HELD_BACK
+    if not path.exists():
+        scores = _of_clips(inlier.cross_scores(embeddings, kind, p, seed))
+        write_atomically(path, json.dumps(scores, indent=2) + "\n")
+    return json.loads(path.read_text())
+
+
+def _of_clips(scores: inlier.ClipScores) -> HeldBackScores:
+    found: HeldBackScores = collections.defaultdict(dict)
+    for machine_id, clip, score in zip(scores.machine_id, scores.clip, scores.score, strict=True):
+        found[str(machine_id)][str(clip)] = float(score)
+    return dict(found)
+
+
+def _by_machine(clips: Sequence[StoredClip], scores: np.ndarray) -> HeldBackScores:
+    found: HeldBackScores = collections.defaultdict(dict)
+    for clip, score in zip(clips, scores.tolist(), strict=True):
+        found[clip.machine[1]][clip.name] = score
+    return dict(found)
+
+
+def thresholds(workdir: str, target_fpr: float) -> dict[str, float]:
+    """Machine ID -> the threshold that a share `target_fpr` of normal clips exceeds; empty where none were held back.
+
+    WORKDIR/threshold.json says how they were found.
+    """
+    scores = held_back_scores(workdir)
+    if not scores:
+        return {}
+    found = {i: metrics.gamma_threshold(list(mine.values()), 1 - target_fpr) for i, mine in scores.items()}
+    told = {
+        "thresholds": found,
+        "target_fpr": target_fpr,
+        "law": f"{1 - target_fpr:g} quantile of a gamma law fitted by moments",
+        "scores_of_held_back_normal_clips": scores,
+    }
+    write_atomically(os.path.join(workdir, "threshold.json"), json.dumps(told, indent=2) + "\n")
+    return found

@@ -1,0 +1,186 @@
+"""Paper 2: an encoder trained on two binary cross-entropies with Mixup (Kuroyanagi et al., EUSIPCO 2022, section II).
+
+A batch holds as many windows of the target machine type, of all its product IDs, as of other machine types. The
+machine head tells the two apart by the norm of the embedding; the product head tells the target's IDs apart. What is
+kept is the embedding: how far it lies from those of normal clips is the anomaly score (`asd_jax.inlier`).
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from asd_jax.embeddings import segment_starts
+from asd_jax.models.efficientnet import Encoder
+
+SCHEDULES = ("always", "falling", "rising")
+DOMAINS = ("log", "power")
+
+
+@dataclasses.dataclass(frozen=True)
+class Mixup:
+    """How the samples of a batch are mixed with each other.
+
+    Attributes:
+        alpha: of the Beta(alpha, alpha) law that each sample's coefficient is drawn from; 0 mixes nothing.
+        domain: what is mixed: the log-mels ("log"), or the powers ("power"), which is what mixing the waveforms gives,
+            but for the cross term.
+        schedule: the probability that a batch is mixed: 1 ("always", the paper's text), falling from 1 to 0 over the
+            training, or rising from 0 to 1 until its half (two states of the released code).
+    """
+
+    alpha: float = 0.2
+    domain: str = "log"
+    schedule: str = "always"
+
+
+class Samples(NamedTuple):
+    """Windows and what is to be learned of them, mixed or not.
+
+    Attributes:
+        log_mel: [batch, frames, mels] float32.
+        target: [batch] how much of a sample is of the target machine type, 0 to 1 (t of Eq. 1 to 3).
+        products: [batch, products] how much of it is of each product ID; zeros for other machine types.
+    """
+
+    log_mel: jax.Array
+    target: jax.Array
+    products: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class MultiTask:
+    """The encoder, its losses, and the segments that its embeddings are taken of.
+
+    Attributes:
+        network: maps log-mels [batch, frames, mels] to embeddings and logits.
+        window: frames of a window (paper 2: 126, which are 2 s).
+        n_mels: mel bands of a frame.
+        mixup: how samples are mixed.
+        machine_weight: weight of the machine loss: 1 in Eq. 3, 0 for the ablation "only product IDs".
+        product_weight: weight of the product loss, lambda of Eq. 3.
+        soft_targets: whether Eq. 1 weights every sample by its target share, as the text says; the released code
+            weights all samples alike that hold something of the target.
+    """
+
+    network: Encoder
+    window: int
+    n_mels: int
+    mixup: Mixup = Mixup()
+    machine_weight: float = 1.0
+    product_weight: float = 1.0
+    soft_targets: bool = True
+
+    def init(self, key: jax.Array) -> tuple[dict, dict]:
+        """Fresh parameters and batch statistics."""
+        variables = self.network.init(key, jnp.zeros((1, self.window, self.n_mels)), train=False)
+        return variables["params"], variables["batch_stats"]
+
+    def loss(
+        self, params: dict, batch_stats: dict, batch: dict, key: jax.Array, progress: jax.Array
+    ) -> tuple[jax.Array, tuple[dict, dict]]:
+        """Eq. 3 of a mixed batch; see `Method`. The metrics are the two losses."""
+        mix_key, dropout_key = jax.random.split(key)
+        plain = Samples(
+            batch["log_mel"].astype(jnp.float32),
+            (batch["product"] >= 0).astype(jnp.float32),
+            jax.nn.one_hot(batch["product"], self.network.products),
+        )
+        samples = mix(mix_key, plain, self.mixup, progress, self.network.axis_name)
+        outputs, updated = self.network.apply(
+            {"params": params, "batch_stats": batch_stats},
+            samples.log_mel,
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": dropout_key},
+        )
+        loss, metrics = self._losses(outputs, samples.target, samples.products, self.network.axis_name)
+        return loss, (updated["batch_stats"], metrics)
+
+    def _losses(
+        self, outputs: dict[str, jax.Array], target: jax.Array, products: jax.Array, axis_name: str | None
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        machine = machine_loss(outputs["machine"], target)
+        weight = target if self.soft_targets else (target > 0).astype(jnp.float32)
+        product = product_loss(outputs["product"], products, weight, axis_name)
+        total = self.machine_weight * machine + self.product_weight * product  # Eq. 3
+        return total, {"machine_loss": machine, "product_loss": product}
+
+    def validation_loss(self, outputs: dict[str, Any], product: np.ndarray) -> jax.Array:
+        """Eq. 3 of held-back windows, not mixed; see `Validated`."""
+        target = jnp.asarray(product >= 0, jnp.float32)
+        return self._losses(outputs, target, jax.nn.one_hot(product, self.network.products), None)[0]
+
+    def outputs(self, params: dict, batch_stats: dict, log_mels: jax.Array) -> dict[str, jax.Array]:
+        """Of windows [batch, frames, mels]: "embedding" [batch, 128], and the logits "machine", "product"."""
+        return self.network.apply({"params": params, "batch_stats": batch_stats}, log_mels, train=False)
+
+    def starts(self, frames: int) -> np.ndarray:
+        """Ten overlapping segments (section III)."""
+        return segment_starts(frames, self.window)
+
+
+def machine_loss(logits: jax.Array, target: jax.Array) -> jax.Array:
+    """Eq. 2: mean binary cross-entropy of the machine logits [batch] against the target shares [batch]."""
+    return optax.sigmoid_binary_cross_entropy(logits, target).mean()
+
+
+def product_loss(logits: jax.Array, products: jax.Array, weight: jax.Array, axis_name: str | None = None) -> jax.Array:
+    """Eq. 1: binary cross-entropy of the product logits, over the samples that hold something of the target.
+
+    Args:
+        logits: [batch, products].
+        products: [batch, products] shares of the product IDs.
+        weight: [batch] of each sample; 0 leaves it out.
+        axis_name: mesh axis that the batch is split over.
+
+    Returns:
+        The sum over samples and products, divided by the number of products and the sum of the weights; 0 for a batch
+        without a target sample. On a split batch, the mean over the devices is that of the whole batch.
+    """
+    cross_entropy = optax.sigmoid_binary_cross_entropy(logits, products).sum(-1)
+    total = jax.lax.pmean(weight.sum(), axis_name) if axis_name else weight.sum()
+    return jnp.sum(weight * cross_entropy) / (logits.shape[-1] * jnp.maximum(total, 1e-6))
+
+
+def mix(key: jax.Array, samples: Samples, mixup: Mixup, progress: jax.Array, axis_name: str | None) -> Samples:
+    """Mixes every sample with another of the batch, drawn at random, be it of the target or not.
+
+    Args:
+        key: the same on all devices of a split batch.
+        samples: the rows on this device.
+        mixup: how.
+        progress: share of the training's steps that are done, for the schedule.
+        axis_name: mesh axis that the batch is split over; partners come from all devices.
+    """
+    if not mixup.alpha:
+        return samples
+    rows = len(samples.target)
+    first, whole = 0, samples
+    if axis_name:
+        first = jax.lax.axis_index(axis_name) * rows
+        whole = jax.tree.map(lambda x: jax.lax.all_gather(x, axis_name, tiled=True), samples)
+    partner_key, coefficient_key, batch_key = jax.random.split(key, 3)
+    count = len(whole.target)
+    own = lambda drawn: jax.lax.dynamic_slice(drawn, (first,), (rows,))  # noqa: E731
+    partner = jax.tree.map(lambda x: x[own(jax.random.permutation(partner_key, count))], whole)
+    coefficient = own(jax.random.beta(coefficient_key, mixup.alpha, mixup.alpha, (count,)))
+    probability = {
+        "always": 1.0,
+        "falling": jnp.cos(jnp.pi / 2 * progress),
+        "rising": (1 - jnp.cos(jnp.minimum(jnp.pi, 2 * jnp.pi * progress))) / 2,
+    }[mixup.schedule]
+    coefficient = jnp.where(jax.random.uniform(batch_key) < probability, coefficient, 1.0)
+
+    def blend(one: jax.Array, other: jax.Array) -> jax.Array:
+        share = coefficient.reshape(-1, *[1] * (one.ndim - 1))
+        return share * one + (1 - share) * other
+
+    if mixup.domain == "power":
+        log_mel = 10 * jnp.log10(blend(10 ** (samples.log_mel / 10), 10 ** (partner.log_mel / 10)))
+    else:
+        log_mel = blend(samples.log_mel, partner.log_mel)
+    return Samples(log_mel, blend(samples.target, partner.target), blend(samples.products, partner.products))
