@@ -57,7 +57,7 @@ def evaluate_workdir(workdir: str, labels_csv: str | None = None) -> str:
         columns += [(decisions, folder, "decision_result")] if decisions is not None else []
         for column, where, what in columns:
             path = os.path.join(where, f"{what}_{config.machine_type}_{end}")
-            write_scores(path, [(names[i], column[i]) for i in members])
+            write_scores(path, [(names[i], column[i].item()) for i in members])
 
     labelled = {group: [i for i in members if labels[i] in (0, 1)] for group, members in groups.items()}
     labelled = {group: members for group, members in labelled.items() if {labels[i] for i in members} == {0, 1}}

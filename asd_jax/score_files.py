@@ -44,9 +44,12 @@ class ScoreSet:
 
 
 def write_scores(path: epath.PathLike, rows: Iterable[tuple[str, float]]) -> None:
-    """Writes `file name,score` lines without a header, sorted by file name; the file appears whole or not at all."""
+    """Writes `file name,score` lines without a header, sorted by file name; the file appears whole or not at all.
+
+    The scores, or decisions 0 and 1, are plain numbers.
+    """
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows((name, float(score)) for name, score in sorted(rows))
+    csv.writer(text, lineterminator="\n").writerows(sorted(rows))
     write_atomically(path, text.getvalue())
 
 

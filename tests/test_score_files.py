@@ -10,7 +10,7 @@ LIST_2020 = "fan\nid_01_0.wav,normal_id_01_7.wav,0\nid_01_1.wav,anomaly_id_01_3.
 
 def test_scores_are_written_sorted_and_read_back_exactly(tmp_path):
     folder = tmp_path / "new" / "scores"
-    write_scores(folder / "anomaly_score_fan_id_00.csv", [("normal_b.wav", 1 / 3), ("anomaly_a,1.wav", -2)])
+    write_scores(folder / "anomaly_score_fan_id_00.csv", [("normal_b.wav", 1 / 3), ("anomaly_a,1.wav", -2.0)])
     assert (folder / "anomaly_score_fan_id_00.csv").read_text() == (
         '"anomaly_a,1.wav",-2.0\nnormal_b.wav,0.3333333333333333\n'
     )

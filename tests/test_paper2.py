@@ -1,0 +1,143 @@
+"""Paper 2 from recordings to decisions: a small encoder tells IDs apart, and its inlier models easy faults."""
+
+import csv
+import json
+import pathlib
+
+import numpy as np
+import pytest
+
+from asd_jax import detection, evaluation, experiment, recordings, train
+from asd_jax.datasets import DATASETS
+from asd_jax.embeddings import Embeddings
+from asd_jax.errors import UserError
+from asd_jax.prepare import prepare
+from configs import multitask
+from tests.recordings import write_tone
+
+TONES = {("drill", "00"): 500, ("drill", "03"): 1200, ("saw", "00"): 2500}
+FAULT = 5000
+
+
+def write_sections(raw: pathlib.Path, train_clips: int, test_clips: int) -> pathlib.Path:
+    """Two machine types in the layout of 2021; a section is a tone, and the drills' faults are another one."""
+    for seed, ((machine_type, section), tone) in enumerate(TONES.items()):
+        folder = raw / ("dev_data" if section == "00" else "eval_data") / machine_type
+        for i in range(train_clips):
+            write_tone(folder / f"train/section_{section}_source_train_normal_{i:04}.wav", tone, 1000 * seed + i)
+        write_tone(folder / f"train/section_{section}_target_train_normal_0000.wav", tone, 1000 * seed + 999)
+        if machine_type == "saw":
+            continue
+        truth = []
+        for i in range(2 * test_clips):
+            label = "normal" if i < test_clips else "anomaly"
+            name = f"section_{section}_source_test_" + (f"{label}_{i:04}" if section == "00" else f"{i:04}")
+            write_tone(folder / f"source_test/{name}.wav", tone if label == "normal" else FAULT, 5000 + 100 * seed + i)
+            truth.append(f"{name}.wav,{int(label == 'anomaly')}")
+        if section == "03":
+            (raw / f"ground_truth_{machine_type}_section_03_source_test.csv").write_text("\n".join(truth))
+    return raw
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("paper2")
+    raw = write_sections(folder / "raw", train_clips=24, test_clips=10)
+    prepare(DATASETS["dcase2021"](str(raw)), str(folder / "data"), "dcase2021", "paper2")
+    config = multitask.get_config("quicktest,without_mixup")
+    config.data_dir, config.machine_type = str(folder / "data"), "drill"
+    config.width, config.depth, config.window, config.batch_size, config.num_epochs = 0.1, 0.1, 64, 16, 40
+    config.validation_share, config.compilation_cache = 0.25, str(folder / "compiled")
+    train.train(config, str(folder / "run"))
+    return folder / "run"
+
+
+def test_the_encoder_tells_the_ids_apart_and_the_mixture_easy_faults(workdir):
+    assert "harmonic mean" in evaluation.evaluate_workdir(str(workdir))
+    measured = json.loads((workdir / "metrics.json").read_text())
+    assert [(row["machine_id"], row["domain"]) for row in measured["rows"]] == [("00", "source"), ("03", "source")]
+    assert [row["mean"]["AUC"] > 0.9 for row in measured["rows"]] == [True, True], measured["rows"]
+    held_back = Embeddings.load(detection.embeddings_file(str(workdir), 0, "held_back"))
+    assert held_back.probability.mean() > 0.8
+    assert len(held_back.clip) == 10 * 2 * 6 and set(held_back.domain) == {"source"}
+
+
+def test_scores_and_decisions_are_files_of_the_challenge(workdir):
+    evaluation.evaluate_workdir(str(workdir))
+    names = sorted(path.name for path in (workdir / "scores").glob("*.csv"))
+    ends = [f"drill_section_{section}_source_test.csv" for section in ("00", "03")]
+    assert names == [f"anomaly_score_{e}" for e in ends] + [f"decision_result_{e}" for e in ends] + ["result.csv"]
+    with open(workdir / "scores" / f"decision_result_{ends[1]}") as file:
+        decided = dict(csv.reader(file))
+    with open(workdir / "scores" / f"anomaly_score_{ends[1]}") as file:
+        scores = dict(csv.reader(file))
+    threshold = json.loads((workdir / "threshold.json").read_text())["thresholds"]["03"]
+    assert decided == {name: str(int(float(score) > threshold)) for name, score in scores.items()}
+    assert list(decided)[0] == "section_03_source_test_0000.wav" and len(decided) == 20
+    result = (workdir / "scores" / "result.csv").read_text()
+    assert "official score" in result and "F1 score" in result
+
+
+def test_the_best_epoch_is_kept_and_no_clip_is_in_both_parts(workdir):
+    epochs = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    losses = [epoch["validation_loss"] for epoch in epochs]
+    assert len(losses) == 40
+    config, training = experiment.load_config(str(workdir)), json.loads((workdir / "training.json").read_text())
+    data = train.load_data(config)
+    for one, other in ((data.target, data.held_back), (data.outliers, data.held_back_outliers)):
+        keys = [{(clip.machine, clip.name) for clip in clips.clips} for clips in (one, other)]
+        assert not keys[0] & keys[1] and all(keys)
+    assert sorted({clip.machine for clip in data.held_back.clips}) == [("drill", "00"), ("drill", "03")]
+    assert [clip.machine[1] for clip in data.held_back.clips].count("00") == 6
+    assert training["product_ids"] == ["00", "03"] and training["normal_clips"] == 36
+
+
+def test_new_recordings_need_to_be_told_whose_they_are(workdir, tmp_path):
+    for i in range(4):
+        write_tone(tmp_path / "new" / f"good_{i}.wav", TONES["drill", "03"], 7000 + i)
+        write_tone(tmp_path / "new" / f"bad_{i}.wav", FAULT, 8000 + i)
+    arguments = (str(workdir), str(tmp_path / "new"), str(tmp_path / "scores.csv"), 0.1)
+    with pytest.raises(UserError, match=r"knows several machines \(00, 03\): say which one by --machine_id"):
+        recordings.score_recordings(*arguments)
+    outcome = recordings.score_recordings(*arguments, machine_id="03")
+    assert outcome.threshold is not None
+    of = dict(zip([pathlib.Path(file).name for file in outcome.files], outcome.decisions, strict=True))
+    assert all(of[f"bad_{i}.wav"] == "anomalous" for i in range(4))
+    assert np.min(outcome.scores[:4]) > np.max(outcome.scores[4:])  # bad_... come first
+
+
+def test_a_training_stopped_in_the_middle_ends_with_the_same_weights(workdir, tmp_path, monkeypatch):
+    config = experiment.load_config(str(workdir))
+    config.num_epochs, config.checkpoint_epochs = 3, 1
+    train.train(config, str(tmp_path / "whole"))
+    losses = train.Validation.losses
+    calls = []
+
+    def stop_in_the_third_epoch(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return losses(*arguments)
+
+    monkeypatch.setattr(train.Validation, "losses", stop_in_the_third_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        train.train(config, str(tmp_path / "stopped"))
+    monkeypatch.undo()
+    train.train(config, str(tmp_path / "stopped"))
+    whole, stopped = (
+        Embeddings.load(detection.embeddings_file(str(tmp_path / name), 0, "held_back"))
+        for name in ("whole", "stopped")
+    )
+    np.testing.assert_array_equal(whole.embedding, stopped.embedding)
+
+
+def test_values_of_table_1_are_taken_by_machine_type_and_can_be_overridden():
+    config = multitask.get_config()
+    config.machine_type = "gearbox"
+    resolved = experiment.resolve(config)
+    assert (resolved.batch_size, resolved.product_weight, resolved.inlier, resolved.inlier_p) == (128, 10.0, "gmm", 64)
+    config.machine_type, config.batch_size = "ToyTrain", 16
+    resolved = experiment.resolve(config)
+    assert (resolved.learning_rate, resolved.batch_size, resolved.inlier) == (0.0005, 16, "lof")
+    config.machine_type = "drill"
+    assert experiment.resolve(config).product_weight == 1.0
