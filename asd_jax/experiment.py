@@ -232,7 +232,6 @@ def store_config(config: ml_collections.ConfigDict, workdir: str) -> None:
                     f"config.{key} is {new.get(key)!r}, but {workdir} was begun with {old.get(key)!r}: "
                     "use that value, or another workdir."
                 )
-        return
     write_atomically(path, json.dumps(new, indent=2) + "\n")
 
 

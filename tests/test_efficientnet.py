@@ -47,6 +47,11 @@ def evaluate(model, variables, log_mels):
     return jax.jit(lambda *args: model.apply(*args, False))(variables, log_mels)
 
 
+@pytest.fixture(scope="module")
+def outputs(variables, log_mels):
+    return evaluate(Encoder(7, **TINY), variables, log_mels)
+
+
 def test_size_and_shapes_at_full_width():
     model = Encoder(7)
     log_mels = jnp.zeros((2, 126, 224))
@@ -118,8 +123,8 @@ def plain_encoder(variables, log_mels):
     return {"embedding": embedding, "machine": machine, "product": embedding @ params["product"]["kernel"]}
 
 
-def test_outputs_are_those_of_the_network_written_out(variables, log_mels):
-    outputs, expected = evaluate(Encoder(7, **TINY), variables, log_mels), jax.jit(plain_encoder)(variables, log_mels)
+def test_outputs_are_those_of_the_network_written_out(variables, log_mels, outputs):
+    expected = jax.jit(plain_encoder)(variables, log_mels)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), outputs, expected)
     assert float(jnp.abs(outputs["embedding"]).max()) > 0.1
     assert len(np.unique(outputs["machine"])) == 5
@@ -154,9 +159,9 @@ def test_training_uses_the_batch_and_moves_every_running_statistic(variables, lo
     np.testing.assert_allclose(new, 0.99 * old + 0.01 * stem.mean((0, 1, 2)), atol=1e-5)
 
 
-def test_drop_path_skips_whole_blocks_in_training_and_none_in_evaluation(variables, log_mels):
+def test_drop_path_skips_whole_blocks_in_training_and_none_in_evaluation(variables, log_mels, outputs):
     dropping = evaluate(Encoder(7, drop_path=0.9, **TINY), variables, log_mels)
-    jax.tree.map(np.testing.assert_array_equal, dropping, evaluate(Encoder(7, **TINY), variables, log_mels))
+    jax.tree.map(np.testing.assert_array_equal, dropping, outputs)
 
     def block(drop_path):
         return MBConv(2, 3, 1, 3, drop_path, jnp.float32, None)
@@ -210,9 +215,8 @@ def test_layers_start_as_those_of_the_published_networks():
     assert float(params["PReLU_0"]["negative_slope"]) == 0.25
 
 
-def test_bfloat16_gives_nearly_the_same_outputs_in_float32(variables, log_mels):
-    exact = evaluate(Encoder(7, **TINY), variables, log_mels)
+def test_bfloat16_gives_nearly_the_same_outputs_in_float32(variables, log_mels, outputs):
     rounded = evaluate(Encoder(7, dtype=jnp.bfloat16, **TINY), variables, log_mels)
     assert {x.dtype for x in rounded.values()} == {jnp.dtype(jnp.float32)}
-    difference = np.abs(exact["embedding"] - rounded["embedding"]).max()
-    assert 0 < difference < 0.05 * np.abs(exact["embedding"]).max()
+    difference = np.abs(outputs["embedding"] - rounded["embedding"]).max()
+    assert 0 < difference < 0.05 * np.abs(outputs["embedding"]).max()

@@ -37,6 +37,7 @@ ROOMS = [
     ("evaluation", "recordings", "select_inlier", "ensemble"),
     ("published", "figures"),
     ("tables",),
+    ("study_pictures",),
     ("study",),
 ]
 """Top to bottom: a room imports from those above it, and files within one room from each other."""
