@@ -182,6 +182,22 @@ def test_a_part_that_fails_is_told_and_the_others_go_on(data_dir, reproduced, tm
     assert {line["row"] for line in read_csv(tmp_path / "out/results.csv")} == {"only_product_ids"}
 
 
+def test_rivals_train_for_each_id_or_average_the_other_rows(data_dir, tmp_path):
+    opened = open_study(data_dir, tmp_path / "out", rows=("ddcsad", "parallel"), validation_share=0.3)
+    assert study.reproduce(opened)
+    lines = read_csv(tmp_path / "out/results.csv")
+    assert [(line["row"], line["machine_id"]) for line in lines] == [("ddcsad", "03"), ("parallel", "03")]
+    assert (tmp_path / "out/ddcsad/rotor/03/metrics.json").exists()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir()) == [
+        "ddcsad",
+        "only_product_ids",
+        "proposed",
+        "without_mixup",
+    ]
+    shown = {line["method"]: line["rotor"] for line in read_csv(tmp_path / "out/table_2.csv")}
+    assert shown["Proposed"] == "-" and shown["DDCSAD [18]"] != "-" and shown["Parallel [12]"] != "-"
+
+
 def test_another_inlier_model_is_measured_anew_without_training(data_dir, reproduced, tmp_path):
     shutil.copytree(reproduced, tmp_path / "out")
     weights = {path: time for path, time in times(tmp_path / "out").items() if "checkpoints" in path.parts}

@@ -46,9 +46,10 @@ class Ddcsad:
 
     def init(self, key: jax.Array) -> tuple[dict, dict]:
         """Fresh parameters; batch statistics, with the centroids among them: [2, width], of positives and negatives."""
-        variables = self.network.init(key, jnp.zeros((1, self.window, self.n_mels)), train=False)
-        width = variables["params"]["product"]["kernel"].shape[0]
-        return variables["params"], {"network": variables["batch_stats"], "centroids": jnp.zeros((2, width))}
+        log_mels = jnp.zeros((1, self.window, self.n_mels))
+        outputs, variables = self.network.init_with_output(key, log_mels, train=False)
+        centroids = jnp.zeros((2, outputs["embedding"].shape[-1]))
+        return variables["params"], {"network": variables["batch_stats"], "centroids": centroids}
 
     def loss(
         self, params: dict, batch_stats: dict, batch: dict, key: jax.Array, progress: jax.Array
