@@ -9,7 +9,6 @@ WORKDIR/inlier/run_N/                               the models, and held_back_sc
 WORKDIR/inlier_choice.json                          which models, where `tools/select_inlier.py` chose them
 """
 
-import collections
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -47,6 +46,8 @@ def clip_scores(
         scores = [outputs["score"].mean(axis=1) for outputs in trained.outputs(log_mels, total)]
         return np.stack(scores, axis=1) if scores else np.zeros((trained.config.num_runs, 0))
     runs = embed(trained, clips, log_mels, total)
+    if not runs:
+        return np.zeros((trained.config.num_runs, 0))
     if total is not None:
         for run, embeddings in enumerate(runs):
             embeddings.save(embeddings_file(workdir, run, "test"))
@@ -56,7 +57,10 @@ def clip_scores(
 def embed(
     trained: Trained, clips: Sequence[StoredClip], log_mels: Iterable[np.ndarray], total: int | None
 ) -> list[Embeddings]:
-    """The embeddings that every run gives for the segments of clips. Arguments as in `clip_scores`."""
+    """The embeddings that every run gives for the segments of clips; none without a clip.
+
+    Arguments as in `clip_scores`.
+    """
     embedding, probability = [], []
     for outputs in trained.outputs(log_mels, total):
         machine_type, machine_id = clips[len(embedding)].machine
@@ -67,7 +71,7 @@ def embed(
         else:
             probability.append(np.full(outputs["machine"].shape, np.nan, np.float32))
     if not embedding:
-        raise UserError("There is no clip to take embeddings of.")
+        return []
     counts = [one.shape[1] for one in embedding]
     columns = {
         "clip": [clip.name for clip in clips],
@@ -131,8 +135,9 @@ def keep_held_back(workdir: str, clips: LogMels) -> None:
     if "inlier" not in config:
         path = os.path.join(workdir, _HELD_BACK)
         if not os.path.exists(path):
-            scores = clip_scores(load_trained(workdir), workdir, clips.clips, clips, len(clips)).mean(0)
-            write_atomically(path, json.dumps(_by_machine(clips.clips, scores), indent=2) + "\n")
+            scores = clip_scores(load_trained(workdir), workdir, clips.clips, clips, len(clips)).mean(0).tolist()
+            by_machine = _by_machine([clip.machine[1] for clip in clips.clips], clips.names, scores)
+            write_atomically(path, json.dumps(by_machine, indent=2) + "\n")
         return
     paths = [embeddings_file(workdir, run, "held_back") for run in range(config.num_runs)]
     if not all(os.path.exists(path) for path in paths):
@@ -191,17 +196,14 @@ def _cross_scores(workdir: str, run: int) -> HeldBackScores:
 
 
 def _of_clips(scores: inlier.ClipScores) -> HeldBackScores:
-    found: HeldBackScores = collections.defaultdict(dict)
-    for machine_id, clip, score in zip(scores.machine_id, scores.clip, scores.score, strict=True):
-        found[str(machine_id)][str(clip)] = float(score)
-    return dict(found)
+    return _by_machine(scores.machine_id.tolist(), scores.clip.tolist(), scores.score.tolist())
 
 
-def _by_machine(clips: Sequence[StoredClip], scores: np.ndarray) -> HeldBackScores:
-    found: HeldBackScores = collections.defaultdict(dict)
-    for clip, score in zip(clips, scores.tolist(), strict=True):
-        found[clip.machine[1]][clip.name] = score
-    return dict(found)
+def _by_machine(machine_ids: Sequence[str], names: Sequence[str], scores: Sequence[float]) -> HeldBackScores:
+    found: HeldBackScores = {}
+    for machine_id, name, score in zip(machine_ids, names, scores, strict=True):
+        found.setdefault(machine_id, {})[name] = score
+    return found
 
 
 def thresholds(workdir: str, target_fpr: float) -> dict[str, float]:

@@ -45,7 +45,8 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
 
 def check(config: ml_collections.ConfigDict) -> None:
     """Raises a UserError that names the key for a value no training can use."""
-    for key in ("data_dir", "machine_type", *_METHODS[config.method].needs) if config.method in _METHODS else ():
+    _among("method", config.method, _METHODS)
+    for key in ("data_dir", "machine_type", *_METHODS[config.method].needs):
         if not config[key]:
             raise UserError(f"config.{key} is empty: give it on the command line, --config.{key}=...")
     for key in _POSITIVE:
@@ -163,7 +164,6 @@ _POSITIVE = (
     "validation_epochs",
 )
 _CHOICES = {
-    "method": _METHODS,
     "features": PRESETS,
     "precision": ("float32", "bfloat16"),
     "mixup_domain": DOMAINS,

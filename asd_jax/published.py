@@ -43,7 +43,8 @@ PAPER_2 = (
             Line("DDCSAD [18]", "ddcsad", (69.21, 58.13, 68.55, 75.66, 59.56, 57.71, 57.71), 63.12),
             _PROPOSED,
         ),
-        note="Serial: ours is a stand-in, the ablation that learns only product IDs.",
+        note="Ours are stand-ins where little is published: serial is the ablation that learns only product IDs, "
+        "parallel the ensemble of configs/parallel.py, DDCSAD what asd_jax/methods/ddcsad.py says.",
     ),
     Table(
         "table_3",

@@ -49,7 +49,11 @@ def score_recordings(
     files = find_recordings(source)
     trained = scoring.load_trained(workdir)
     machine = _recorded_machine(trained, machine_id)
-    threshold = detection.thresholds(workdir, target_fpr).get(machine[1])
+    try:
+        threshold = detection.thresholds(workdir, target_fpr).get(machine[1])
+    except UserError as error:  # scores are worth having without it
+        print(f"No threshold: {error}")
+        threshold = None
     preset = PRESETS[trained.config.features]
     statistics = experiment.load_summary(workdir)["wave_statistics"]
     statistics = statistics and WaveStatistics(**statistics)

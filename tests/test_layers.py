@@ -208,3 +208,16 @@ def test_accelerators_get_the_compilers_own_operations_and_the_cpu_the_equal_one
 
     assert "select_and_scatter" in lowered(pooled, platform, x)
     assert "select_and_scatter" not in lowered(pooled, "cpu", x)
+
+
+@pytest.mark.parametrize("whole_rows", [False, True])
+def test_dropout_drops_its_share_scales_the_rest_and_rests_in_evaluation(whole_rows):
+    x = 1 + jnp.abs(normal(0, 400, 6, 5))
+    module = layers.Dropout(0.25, whole_rows=whole_rows)
+    assert (module.apply({}, x, False) == x).all()
+    ratio = np.asarray(module.apply({}, x, True, rngs={"dropout": jax.random.key(3)}) / x)
+    kept = ratio > 0
+    np.testing.assert_allclose(ratio[kept], 1 / 0.75, rtol=1e-5)
+    assert abs(kept.mean() - 0.75) < 0.05
+    of_row = kept.reshape(400, -1).mean(1)
+    assert (np.isin(of_row, (0, 1)).all()) == whole_rows
