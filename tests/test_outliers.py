@@ -48,6 +48,7 @@ def test_the_sets_of_a_small_world():
         "c": [("fan", "1"), ("pump", "0")],
         "d": [("car", "0")],
         "all": [("car", "0"), ("fan", "1"), ("pump", "0")],
+        "other_types": [("car", "0"), ("pump", "0")],
     }
 
 
@@ -59,6 +60,7 @@ def test_the_sets_of_a_small_world():
         ("c", "another machine in the recording group x"),
         ("d", "machines of another recording group than x"),
         ("all", "another machine"),
+        ("other_types", "another machine type"),
     ],
 )
 def test_an_empty_set_says_what_it_needs_and_what_is_there(outlier_set, needs):
