@@ -14,6 +14,7 @@ from asd_jax.errors import UserError
 from asd_jax.prepare import prepare
 from configs import multitask
 from tests.recordings import write_tone
+from tests.tiny_encoder import TinyEncoder
 
 TONES = {("drill", "00"): 500, ("drill", "03"): 1200, ("saw", "00"): 2500}
 FAULT = 5000
@@ -107,8 +108,9 @@ def test_new_recordings_need_to_be_told_whose_they_are(workdir, tmp_path):
 
 
 def test_a_training_stopped_in_the_middle_ends_with_the_same_weights(workdir, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "Encoder", lambda products, axis_name, **_: TinyEncoder(products, axis_name))
     config = experiment.load_config(str(workdir))
-    config.num_epochs, config.checkpoint_epochs = 3, 1
+    config.num_epochs, config.checkpoint_epochs, config.mixup_alpha = 3, 1, 0.2
     train.train(config, str(tmp_path / "whole"))
     losses = train.Validation.losses
     calls = []
@@ -119,10 +121,9 @@ def test_a_training_stopped_in_the_middle_ends_with_the_same_weights(workdir, tm
             raise KeyboardInterrupt
         return losses(*arguments)
 
-    monkeypatch.setattr(train.Validation, "losses", stop_in_the_third_epoch)
-    with pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train.Validation, "losses", stop_in_the_third_epoch)
         train.train(config, str(tmp_path / "stopped"))
-    monkeypatch.undo()
     train.train(config, str(tmp_path / "stopped"))
     whole, stopped = (
         Embeddings.load(detection.embeddings_file(str(tmp_path / name), 0, "held_back"))

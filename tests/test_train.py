@@ -169,7 +169,7 @@ def test_runs_train_side_by_side_where_they_can_start_together(steps, width, gro
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(config, tmp_path, monkeypatch):
     train.train(config, str(tmp_path))  # six epochs
-    real = train.input_pipeline.proxy_outlier_batches
+    real = train.input_pipeline.batches
 
     def poisoned(*args, **options):
         for step, batch in enumerate(real(*args, **options)):
@@ -177,7 +177,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(conf
                 batch["log_mel"] = batch["log_mel"] * np.float16(np.inf)
             yield batch
 
-    monkeypatch.setattr(train.input_pipeline, "proxy_outlier_batches", poisoned)
+    monkeypatch.setattr(train.input_pipeline, "batches", poisoned)
     with pytest.raises(UserError, match="Step 8 of run 0"):
         train.train(config, str(tmp_path / "poisoned"))
     assert checkpoints.RunCheckpoints(str(tmp_path / "poisoned"), 0).steps() == [6]
