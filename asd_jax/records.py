@@ -42,7 +42,7 @@ class Store(Manifest):
     """The prepared data of one folder, for reading."""
 
     def groups(self) -> dict[Machine, str]:
-        """The recording group of every machine that has training clips."""
+        """The recording group of every machine that has training clips; with sounds of no machine, where prepared."""
         return {machine: stored.group for machine, stored in self.machines.items() if stored.clips.get("train")}
 
     def read(self, machine: Machine, split: str) -> tf.data.Dataset:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd_jax.datasets import check, dcase2020, dcase2021
+from asd_jax.datasets import audioset, check, dcase2020, dcase2021, tau2020
 
 RATE = 16000
 
@@ -224,3 +224,33 @@ def test_a_packed_zip_of_2021_is_listed_until_it_is_unpacked(tmp_path, name, tar
     assert packed() == [f"{tmp_path}/{name} is not unpacked: unzip it in {tmp_path}/{target}."]
     write(tmp_path / target / "fan" / there / "any.wav")
     assert packed() == []
+
+
+def test_scenes_of_any_format_are_compared_with_the_published_number(tmp_path, monkeypatch):
+    for name in ("park-vienna-90-2700-s3", "tram-lyon-1-1-b"):
+        write(tmp_path / f"audio/{name}.wav", seconds=1, rate=44100)
+    report = check.check(str(tmp_path), "tau2020", RATE)
+    [problem] = report.all_problems
+    assert problem.startswith("TAU2020 all (dev): 2 training clips where the data set holds 23035: download and unzip ")
+    assert "Zenodo record 3819968" in problem
+    assert check.format_lines(report)[1].split()[:7] == ["TAU2020", "all", "dev", "2/23035", "0", "0", "0"]
+    monkeypatch.setattr(tau2020, "CLIP_COUNTS", {"dev": {"TAU2020": {"all": (2, 0, 0)}}})
+    report = check.check(str(tmp_path), "tau2020", RATE)
+    assert report.all_problems == []
+    assert (report.rows[0].train, report.rows[0].formats) == (2, ("44100 Hz x 1",))
+
+
+def test_segments_of_any_format_are_compared_with_their_list(tmp_path):
+    write(tmp_path / "--4gqARaEJE.wav", seconds=2, rate=44100, channels=2)
+    write(tmp_path / "--BfvyPmVMo.wav", seconds=1, rate=8000)
+    report = check.check(str(tmp_path), "audioset", RATE)
+    assert report.all_problems == []
+    assert (report.rows[0].train, report.rows[0].seconds, report.rows[0].expected) == (2, 3, None)
+    (tmp_path / audioset.SEGMENTS).write_text(
+        '# one\n--4gqARaEJE, 30.000, 40.000, "/m/068hy"\n--U7joUcTCo, 0, 10, ""\n'
+    )
+    report = check.check(str(tmp_path), "audioset", RATE)
+    assert report.rows[0].train == 1
+    missing, other = report.all_problems
+    assert missing.startswith("1 of the 2 segments in ")
+    assert "--BfvyPmVMo.wav" in other

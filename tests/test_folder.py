@@ -87,7 +87,8 @@ def test_a_tree_says_everything(tmp_path):
         "drill/left/test/normalised.wav",
         "drill/left/test/notes.txt",
         "drill/left/test/._normal.wav",
-        "saw/1/train/6.wav",
+        "saw/1/train/__6.wav",
+        "__MACOSX/1/train/6.wav",
     )
     left = f"{tmp_path}/drill/left"
     clips = folder.list_clips(str(tmp_path))
@@ -99,7 +100,7 @@ def test_a_tree_says_everything(tmp_path):
         f"{left}/test/normal/4.wav": ("drill", "left", "test", 0),
         f"{left}/test/anomaly-5.wav": ("drill", "left", "test", 1),
         f"{left}/test/normalised.wav": ("drill", "left", "test", None),
-        f"{tmp_path}/saw/1/train/6.wav": ("saw", "1", "train", 0),
+        f"{tmp_path}/saw/1/train/__6.wav": ("saw", "1", "train", 0),
     }
 
 

@@ -1,6 +1,8 @@
 """Recordings on disk -> log-mels as TFRecords.
 
     python tools/prepare.py --dataset=dcase2020 --raw_dir=RAW --data_dir=DATA --features=paper1
+    python tools/prepare.py --dataset=tau2020 --raw_dir=TAU --data_dir=DATA    # outlier set e
+    python tools/prepare.py --dataset=audioset --raw_dir=AUDIOSET --data_dir=DATA    # outlier set f
 
 Run it again after it was stopped: it goes on with what is missing. With --check it only says what lies in the raw
 folder, what is missing there and what is wrong, from names and audio headers.

@@ -5,16 +5,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import soundfile
 
 from asd_jax.clips import Clip
-from asd_jax.datasets import DATASETS, dcase2020, dcase2021
+from asd_jax.datasets import DATASETS, dcase2020, dcase2021, tau2020
 from asd_jax.datasets.folder import zip_files
 from asd_jax.errors import UserError
 
 _CHALLENGES = {"dcase2020": dcase2020, "dcase2021": dcase2021}
+_ARCHIVES = {"dcase2020": dcase2020.ARCHIVES, "dcase2021": dcase2021.ARCHIVES, "tau2020": tau2020.ARCHIVES}
 # eval_data_train_fan.zip in 2020, eval_data_fan_train.zip in 2021
 _ZIP = re.compile(r"(dev|eval)_data_(?:(train|test)_)?(.+?)(?:_(train|test))?\.zip")
 
@@ -78,8 +78,8 @@ def check(raw_dir: str, dataset: str, sample_rate: int, machine_types: Sequence[
     Args:
         raw_dir: the folder of recordings.
         dataset: a name in `DATASETS`. For "dcase2020" and "dcase2021" the clips must be mono, of `sample_rate`, and for
-            the machine types of the challenge of the published number and length; the layout "folder" allows any of
-            these.
+            the machine types of the challenge of the published number and length. "tau2020" has a published number,
+            "audioset" a list of segments where it lies there; their clips may be of any format, as those of "folder".
         sample_rate: in Hz, what the features are computed at.
         machine_types: only these; all where None.
     """
@@ -102,7 +102,7 @@ def check(raw_dir: str, dataset: str, sample_rate: int, machine_types: Sequence[
         for key in expected:
             if key[0] in found:
                 machines.setdefault(key, [])
-    rows = [_row(key, machines[key], challenge, expected.get(key), sample_rate) for key in sorted(machines)]
+    rows = [_row(key, machines[key], dataset, expected.get(key), sample_rate) for key in sorted(machines)]
     return Report(tuple(rows), tuple(problems))
 
 
@@ -120,7 +120,11 @@ def format_lines(report: Report) -> list[str]:
 
 
 def _published_counts(dataset: str) -> dict[_Key, _Counts]:
-    by_domain = {"dcase2020": {"": dcase2020.CLIP_COUNTS}, "dcase2021": dcase2021.CLIP_COUNTS}
+    by_domain = {
+        "dcase2020": {"": dcase2020.CLIP_COUNTS},
+        "dcase2021": dcase2021.CLIP_COUNTS,
+        "tau2020": {"": tau2020.CLIP_COUNTS},
+    }
     return {
         (machine_type, machine_id, part, domain): counts
         for domain, parts in by_domain.get(dataset, {}).items()
@@ -130,18 +134,19 @@ def _published_counts(dataset: str) -> dict[_Key, _Counts]:
     }
 
 
-def _row(key: _Key, clips: list[Clip], challenge: ModuleType | None, expected: _Counts | None, sample_rate: int) -> Row:
+def _row(key: _Key, clips: list[Clip], dataset: str, expected: _Counts | None, sample_rate: int) -> Row:
     machine_type, _, part, _ = key
-    counts = Counter((clip.split, clip.label) for clip in clips)
-    found = (counts["train", 0], counts["test", 0], counts["test", 1])
-    unlabelled = counts["test", None]
-    if challenge:
+    train = sum(clip.split == "train" for clip in clips)
+    tests = Counter(clip.label for clip in clips if clip.split == "test")
+    found = (train, tests[0], tests[1])
+    unlabelled = tests[None]
+    if challenge := _CHALLENGES.get(dataset):
         required = sample_rate, challenge.CLIP_SECONDS.get(machine_type, _MOST)
     else:
         required = None, None
     seconds, formats, problems = _headers(clips, *required)
     if expected:
-        archives = {split: challenge.ARCHIVES[part, split].format(machine_type) for split in ("train", "test")}
+        archives = {split: _ARCHIVES[dataset][part, split].format(machine_type) for split in ("train", "test")}
         problems = _missing(archives, found, unlabelled, expected) + problems
     return Row(*key, *found, unlabelled, seconds, formats, expected, tuple(problems))
 

@@ -134,7 +134,7 @@ def _from_row(row: dict[str, str | None], manifest: Path, where: str, groups: Ma
 
 def _from_tree(raw: Path, groups: Mapping[str, str], misfits: list[str] | None) -> list[Clip]:
     clips = []
-    for path in _audio_files(raw):
+    for path in audio_files(raw):
         try:
             clips.append(_from_path(path, raw, groups))
         except UserError as error:
@@ -155,11 +155,13 @@ def _from_path(path: Path, raw: Path, groups: Mapping[str, str]) -> Clip:
     return Clip(machine_type, machine_id, split, str(path), label, group=groups.get(machine_type, DEFAULT_GROUP))
 
 
-def _audio_files(raw: Path) -> list[Path]:
+def audio_files(folder: Path) -> list[Path]:
+    """The recordings in a folder and below it, in no order."""
     found = []
-    for folder, subfolders, names in os.walk(raw, followlinks=True):
+    for where, subfolders, names in os.walk(folder, followlinks=True):
         subfolders[:] = [name for name in subfolders if is_visible(name)]
-        found += [Path(folder, name) for name in names if is_visible(name) and name.lower().endswith(SUFFIXES)]
+        # A YouTube ID may begin with "__"; only folders of an operating system do.
+        found += [Path(where, name) for name in names if name[0] != "." and name.lower().endswith(SUFFIXES)]
     return found
 
 
