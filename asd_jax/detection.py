@@ -3,7 +3,7 @@
 A system either scores windows itself, and a clip's score is their mean; or it gives embeddings, which inlier models
 score (`asd_jax.inlier`). Those are fitted to the clips that the training held back:
 
-WORKDIR/held_back_scores.json                       of a system that scores itself: machine ID -> file -> score
+WORKDIR/held_back_scores.json                       of a system that scores itself: machine -> file -> score
 WORKDIR/embeddings/run_N/{held_back,test}.npz       of the others: embeddings,
 WORKDIR/inlier/run_N/                               the models, and held_back_scores.json
 WORKDIR/inlier_choice.json                          which models, where `tools/select_inlier.py` chose them
@@ -11,22 +11,23 @@ WORKDIR/inlier_choice.json                          which models, where `tools/s
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+import jax
 import numpy as np
 import scipy.special
 from etils import epath
 
 from asd_jax import experiment, inlier, metrics
-from asd_jax.clips import StoredClip
+from asd_jax.clips import Machine, StoredClip
 from asd_jax.embeddings import Embeddings
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
-from asd_jax.input_pipeline import LogMels
+from asd_jax.log_mels import LogMels
 from asd_jax.scoring import Trained, load_trained
 
 HeldBackScores = dict[str, dict[str, float]]
-"""Machine ID -> file name -> score of a normal clip that training did not see, the mean over the runs."""
+"""Machine, as "type/ID" -> file name -> score of a normal clip that training did not see, the mean over the runs."""
 
 _HELD_BACK = "held_back_scores.json"
 
@@ -43,7 +44,7 @@ def clip_scores(
         UserError: the inlier models cannot be fitted, or there is none for a clip's machine ID.
     """
     if "inlier" not in trained.config:
-        scores = [outputs["score"].mean(axis=1) for outputs in trained.outputs(log_mels, total)]
+        scores = [outputs["score"].mean(axis=1) for outputs in trained.outputs(_of_machines(log_mels, clips), total)]
         return np.stack(scores, axis=1) if scores else np.zeros((trained.config.num_runs, 0))
     runs = embed(trained, clips, log_mels, total)
     if not runs:
@@ -54,6 +55,12 @@ def clip_scores(
     return np.stack([score_embeddings(workdir, run, embeddings).score for run, embeddings in enumerate(runs)])
 
 
+def _of_machines(log_mels: Iterable[np.ndarray], clips: Sequence[StoredClip]) -> Iterator[tuple[np.ndarray, Machine]]:
+    """Log-mels, and which machines they are of; `clips` may be filled while they are drawn."""
+    for number, log_mel in enumerate(log_mels):
+        yield log_mel, clips[number].machine
+
+
 def embed(
     trained: Trained, clips: Sequence[StoredClip], log_mels: Iterable[np.ndarray], total: int | None
 ) -> list[Embeddings]:
@@ -62,12 +69,11 @@ def embed(
     Arguments as in `clip_scores`.
     """
     embedding, probability = [], []
-    for outputs in trained.outputs(log_mels, total):
-        machine_type, machine_id = clips[len(embedding)].machine
+    for outputs in trained.outputs(_of_machines(log_mels, clips), total):
+        product = trained.product(clips[len(embedding)].machine)
         embedding.append(outputs["embedding"])
-        if machine_type == trained.config.machine_type and machine_id in trained.product_ids:
-            logits = outputs["product"][..., trained.product_ids.index(machine_id)]
-            probability.append(scipy.special.expit(logits))
+        if product >= 0:
+            probability.append(scipy.special.expit(outputs["product"][..., product]))
         else:
             probability.append(np.full(outputs["machine"].shape, np.nan, np.float32))
     if not embedding:
@@ -127,21 +133,26 @@ def _inlier_models(workdir: str, run: int, kind: str, p: int, seed: int) -> inli
     return models
 
 
-def keep_held_back(workdir: str, clips: LogMels) -> None:
-    """Keeps what later commands need of a finished training's held-back clips: scores, or embeddings and models."""
+def keep_held_back(workdir: str, clips: LogMels, devices: Sequence[jax.Device] | None = None) -> None:
+    """Keeps what later commands need of a finished training's held-back clips: scores, or embeddings and models.
+
+    `devices`: to score on; all where None.
+    """
     if not len(clips):
         return
     config = experiment.load_config(workdir)
     if "inlier" not in config:
         path = os.path.join(workdir, _HELD_BACK)
         if not os.path.exists(path):
-            scores = clip_scores(load_trained(workdir), workdir, clips.clips, clips, len(clips)).mean(0).tolist()
-            by_machine = _by_machine([clip.machine[1] for clip in clips.clips], clips.names, scores)
+            trained = load_trained(workdir, devices)
+            scores = clip_scores(trained, workdir, clips.clips, clips, len(clips)).mean(0).tolist()
+            by_machine = _by_machine([clip.machine for clip in clips.clips], clips.names, scores)
             write_atomically(path, json.dumps(by_machine, indent=2) + "\n")
         return
     paths = [embeddings_file(workdir, run, "held_back") for run in range(config.num_runs)]
     if not all(os.path.exists(path) for path in paths):
-        for path, embeddings in zip(paths, embed(load_trained(workdir), clips.clips, clips, len(clips)), strict=True):
+        trained = load_trained(workdir, devices)
+        for path, embeddings in zip(paths, embed(trained, clips.clips, clips, len(clips)), strict=True):
             embeddings.save(path)
     for run, path in enumerate(paths):
         spreads = inlier.spread(Embeddings.load(path))
@@ -168,8 +179,8 @@ def held_back_scores(workdir: str) -> HeldBackScores:
     if "inlier" in config:
         runs = [_cross_scores(workdir, run) for run in range(config.num_runs)]
         return {
-            machine_id: {name: float(np.mean([run[machine_id][name] for run in runs])) for name in scores}
-            for machine_id, scores in runs[0].items()
+            machine: {name: float(np.mean([run[machine][name] for run in runs])) for name in scores}
+            for machine, scores in runs[0].items()
         }
     path = os.path.join(workdir, _HELD_BACK)
     if os.path.exists(path):
@@ -184,37 +195,39 @@ def held_back_scores(workdir: str) -> HeldBackScores:
 
 def _cross_scores(workdir: str, run: int) -> HeldBackScores:
     kind, p, seed = inlier_choice(workdir)
+    machine_type = experiment.load_config(workdir).machine_type
     embeddings = Embeddings.load(embeddings_file(workdir, run, "held_back"))
     if kind == "none":
-        return _of_clips(inlier.improbability(embeddings))
+        return _of_clips(machine_type, inlier.improbability(embeddings))
     _inlier_models(workdir, run, kind, p, seed)  # where the choice is new, this deletes the scores by the old one
     path = epath.Path(workdir) / "inlier" / f"run_{run}" / _HELD_BACK
     if not path.exists():
-        scores = _of_clips(inlier.cross_scores(embeddings, kind, p, seed))
+        scores = _of_clips(machine_type, inlier.cross_scores(embeddings, kind, p, seed))
         write_atomically(path, json.dumps(scores, indent=2) + "\n")
     return json.loads(path.read_text())
 
 
-def _of_clips(scores: inlier.ClipScores) -> HeldBackScores:
-    return _by_machine(scores.machine_id.tolist(), scores.clip.tolist(), scores.score.tolist())
+def _of_clips(machine_type: str, scores: inlier.ClipScores) -> HeldBackScores:
+    machines = [(machine_type, machine_id) for machine_id in scores.machine_id.tolist()]
+    return _by_machine(machines, scores.clip.tolist(), scores.score.tolist())
 
 
-def _by_machine(machine_ids: Sequence[str], names: Sequence[str], scores: Sequence[float]) -> HeldBackScores:
+def _by_machine(machines: Sequence[Machine], names: Sequence[str], scores: Sequence[float]) -> HeldBackScores:
     found: HeldBackScores = {}
-    for machine_id, name, score in zip(machine_ids, names, scores, strict=True):
-        found.setdefault(machine_id, {})[name] = score
+    for machine, name, score in zip(machines, names, scores, strict=True):
+        found.setdefault("/".join(machine), {})[name] = score
     return found
 
 
 def thresholds(workdir: str, target_fpr: float) -> dict[str, float]:
-    """Machine ID -> the threshold that a share `target_fpr` of normal clips exceeds; empty where none were held back.
+    """Machine, as "type/ID" -> the threshold that a share `target_fpr` of normal clips exceeds.
 
-    WORKDIR/threshold.json says how they were found.
+    Empty where no clips were held back. WORKDIR/threshold.json says how they were found.
     """
     scores = held_back_scores(workdir)
     if not scores:
         return {}
-    found = {i: metrics.gamma_threshold(list(mine.values()), 1 - target_fpr) for i, mine in scores.items()}
+    found = {name: metrics.gamma_threshold(list(mine.values()), 1 - target_fpr) for name, mine in scores.items()}
     told = {
         "thresholds": found,
         "target_fpr": target_fpr,

@@ -24,55 +24,70 @@ class EpochLog:
         self.writers = [
             metric_writers.SummaryWriter(os.path.join(workdir, "tensorboard", f"run_{run}")) for run in runs
         ]
+        self.waited, self.trained = 0.0, 0.0  # seconds of this call
         self._begin()
 
     def _begin(self) -> None:
-        self.steps: list[dict[str, np.ndarray]] = []
+        self.parts: list[dict[str, np.ndarray]] = []
+        self.validation: np.ndarray | None = None
         self.wait, self.seconds = 0.0, 0.0
 
     def add(
-        self, step: int, metrics: dict[str, jax.Array], wait: float, began: float, ended: float | None = None
+        self,
+        first_step: int,
+        count: int,
+        metrics: dict[str, jax.Array],
+        wait: float,
+        began: float,
+        ended: float | None = None,
     ) -> float:
-        """Takes the metrics [runs] of a step; returns the mean loss.
+        """Takes the metrics [at least `count`, runs] of some steps of one epoch; returns the mean loss.
 
-        `wait` is the seconds it waited for its batch, `began` and `ended` are readings of `time.perf_counter`; a step
-        that has no successor yet ends when its metrics are there.
+        `wait` is the seconds they waited for their batches, `began` and `ended` are readings of `time.perf_counter`;
+        steps that have no successors yet end when their metrics are there. A "validation_loss" [runs] belongs to the
+        last step.
 
         Raises:
             UserError: a loss or an update is not finite.
         """
-        values = {name: np.asarray(value)[: len(self.runs)] for name, value in metrics.items()}
-        for run, loss, update in zip(self.runs, values["loss"], values["update_norm"], strict=True):
-            if not np.isfinite([loss, update]).all():
-                raise UserError(
-                    f"Step {step + 1} of run {run}: the loss is {loss} and the update's norm {update}; training "
-                    "stopped and the last checkpoint is kept: lower config.learning_rate, or look at the data."
-                )
-        self.steps.append(values)
+        values = {name: np.asarray(value) for name, value in metrics.items()}
+        validation = values.pop("validation_loss", None)
+        values = {name: value[:count, : len(self.runs)] for name, value in values.items()}
+        wrong = ~np.isfinite(values["loss"]) | ~np.isfinite(values["update_norm"])
+        if wrong.any():
+            step, run = np.argwhere(wrong)[0]
+            loss, update = (values[name][step, run] for name in ("loss", "update_norm"))
+            where = f"Step {first_step + step + 1} of run {self.runs[run]}"
+            raise UserError(
+                f"{where}: the loss is {loss} and the update's norm {update}; "
+                "training stopped and the last checkpoint is kept: lower config.learning_rate, or look at the data."
+            )
+        self.parts.append(values)
+        self.validation = validation  # no later steps of an epoch follow one
         self.wait += wait
-        self.seconds += (time.perf_counter() if ended is None else ended) - began
-        if (step + 1) % self.epoch_steps == 0:
-            self._write(step + 1)
+        seconds = (time.perf_counter() if ended is None else ended) - began
+        self.seconds += seconds
+        self.waited, self.trained = self.waited + wait, self.trained + seconds
+        if (first_step + count) % self.epoch_steps == 0:
+            self._write(first_step + count)
         return float(values["loss"].mean())
 
     def _write(self, done: int) -> None:
+        columns = {name: np.concatenate([part[name] for part in self.parts]) for name in self.parts[0]}
+        steps = len(columns["loss"])
+        means = {name: column.mean(0) for name, column in columns.items()}
+        if self.validation is not None:
+            means["validation_loss"] = self.validation
         speed = {
-            "windows_per_second": self.windows * len(self.steps) / self.seconds,
+            "windows_per_second": self.windows * steps / self.seconds,
             "input_wait_fraction": self.wait / self.seconds,
         }
         with open(self.path, "a") as file:
             for position, (run, writer) in enumerate(zip(self.runs, self.writers, strict=True)):
-                names = dict.fromkeys(name for step in self.steps for name in step)
-                means = {n: float(np.mean([s[n][position] for s in self.steps if n in s])) for n in names}
-                writer.write_scalars(done, means | speed)
-                file.write(
-                    json.dumps(
-                        {"run": run, "epoch": done // self.epoch_steps, "step": done, "steps": len(self.steps)}
-                        | means
-                        | speed
-                    )
-                    + "\n"
-                )
+                mine = {name: float(mean[position]) for name, mean in means.items()} | speed
+                writer.write_scalars(done, mine)
+                place = {"run": run, "epoch": done // self.epoch_steps, "step": done, "steps": steps}
+                file.write(json.dumps(place | mine) + "\n")
         self._begin()
 
     def _forget_after(self, step: int) -> None:

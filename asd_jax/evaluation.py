@@ -6,6 +6,7 @@ import posixpath
 import statistics
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 from etils import epath
 
@@ -19,44 +20,47 @@ from asd_jax.score_files import ScoreSet, write_scores
 TARGET_FPR = 0.1
 """Of the decisions: the challenge's baselines of 2021 take the 0.9 quantile of normal scores."""
 
-_Group = tuple[str, str | None]
-"""(machine ID, domain) of the clips that one score file holds; the layout of 2020 has no domain."""
+_Group = tuple[str, str, str | None]
+"""(machine type, machine ID, domain) of the clips that one score file holds; the layout of 2020 has no domain."""
 
 
-def evaluate_workdir(workdir: str, labels_csv: str | None = None) -> str:
+def evaluate_workdir(workdir: str, labels_csv: str | None = None, devices: Sequence[jax.Device] | None = None) -> str:
     """Scores the test clips of the workdir's machines and measures the scores.
 
     Writes WORKDIR/scores/anomaly_score_<type>_id_<ID>.csv, the mean of the runs' scores, for the layout of 2021 a file
     for each section and domain, with decisions beside it where normal clips were held back; and result.csv, their
     measures. run_<N>/ beside them holds the same for every run; WORKDIR/metrics.json has all measures, with mean and
     standard deviation over the runs. Clips without a label, in the data and in `labels_csv`, are scored and not
-    measured.
+    measured. `devices`: to score on; all where None.
 
     Returns:
         What to show: a table, or why there is none, and what was written.
     """
-    trained = scoring.load_trained(workdir)
+    trained = scoring.load_trained(workdir, devices)
     config = trained.config
     store = records.open_store(config.data_dir, config.features)
     clips, log_mels = _test_clips(store, trained)
     scores = detection.clip_scores(trained, workdir, clips, log_mels, len(clips))
     by_section = store.find(clips[0].machine).dataset == "dcase2021"
-    listed = {} if labels_csv is None else read_label_list(labels_csv).get(config.machine_type, {})
+    listed = {} if labels_csv is None else read_label_list(labels_csv)
     groups: dict[_Group, list[int]] = {}
     for i, clip in enumerate(clips):
-        groups.setdefault((clip.machine[1], clip.domain if by_section else None), []).append(i)
+        groups.setdefault((*clip.machine, clip.domain if by_section else None), []).append(i)
     names = [posixpath.basename(clip.name) if by_section else clip.name for clip in clips]
-    labels = [listed.get(without_extension(n), clip.label) for n, clip in zip(names, clips, strict=True)]
+    labels = [
+        listed.get(clip.machine[0], {}).get(without_extension(name), clip.label)
+        for name, clip in zip(names, clips, strict=True)
+    ]
 
     folder = os.path.join(workdir, "scores")
     decisions = _decisions(workdir, clips, scores.mean(0)) if by_section else None
-    for (machine_id, domain), members in groups.items():
+    for (machine_type, machine_id, domain), members in groups.items():
         end = f"section_{machine_id}_{domain}_test.csv" if domain else f"id_{machine_id}.csv"
         columns = [(scores.mean(0), folder, "anomaly_score")]
         columns += [(row, os.path.join(folder, f"run_{run}"), "anomaly_score") for run, row in enumerate(scores)]
         columns += [(decisions, folder, "decision_result")] if decisions is not None else []
         for column, where, what in columns:
-            path = os.path.join(where, f"{what}_{config.machine_type}_{end}")
+            path = os.path.join(where, f"{what}_{machine_type}_{end}")
             write_scores(path, [(names[i], column[i].item()) for i in members])
 
     labelled = {group: [i for i in members if labels[i] in (0, 1)] for group, members in groups.items()}
@@ -64,18 +68,19 @@ def evaluate_workdir(workdir: str, labels_csv: str | None = None) -> str:
     if not labelled:
         for stale in (os.path.join(folder, "result.csv"), os.path.join(workdir, "metrics.json")):
             epath.Path(stale).unlink(missing_ok=True)  # of an earlier call, which had labels
+        machines = ", ".join(sorted({"/".join(clip.machine) for clip in clips}))
         return (
-            f"Scored {len(clips)} clips of {config.machine_type}/{','.join(trained.product_ids)}. Not measured: that "
-            "takes clips labelled normal and clips labelled anomalous (--labels=eval_data_list.csv).\n"
+            f"Scored {len(clips)} clips of {machines}. Not measured: that takes "
+            " clips labelled normal and clips labelled anomalous (--labels=eval_data_list.csv).\n"
             f"Wrote {folder}"
         )
 
     def measure(row: np.ndarray, decisions: np.ndarray | None = None) -> report.Results:
         sets = []
-        for (machine_id, domain), members in labelled.items():
+        for (machine_type, machine_id, domain), members in labelled.items():
             columns = [tuple(column[i] for i in members) for column in (names, labels, row.tolist())]
             decided = None if decisions is None else tuple(int(decisions[i]) for i in members)
-            sets.append(ScoreSet(config.machine_type, machine_id, domain, *columns, decided))
+            sets.append(ScoreSet(machine_type, machine_id, domain, *columns, decided))
         return report.evaluate(sets)
 
     runs, together = [measure(row) for row in scores], measure(scores.mean(0), decisions)
@@ -84,17 +89,16 @@ def evaluate_workdir(workdir: str, labels_csv: str | None = None) -> str:
         report.write_result_csv(results, os.path.join(folder, f"run_{run}", "result.csv"))
     summary = _summary(runs, together)
     measured = sum(map(len, labelled.values()))
-    about = {"machine_type": config.machine_type, "clips": len(clips), "labelled_clips": measured}
+    about = {"clips": len(clips), "labelled_clips": measured}
     write_atomically(os.path.join(workdir, "metrics.json"), json.dumps(about | summary, indent=2) + "\n")
-    return f"{_table(config.machine_type, summary)}\nWrote {folder} and {os.path.join(workdir, 'metrics.json')}"
+    return f"{_table(summary)}\nWrote {folder} and {os.path.join(workdir, 'metrics.json')}"
 
 
 def _test_clips(store: records.Store, trained: scoring.Trained) -> tuple[list[StoredClip], list[np.ndarray]]:
     """The test clips of all target machines that have some, in the domains of the config."""
     config, clips, log_mels, short = trained.config, [], [], []
-    machines = [(config.machine_type, machine_id) for machine_id in trained.product_ids]
-    tested = [machine for machine in machines if store.find(machine).clips.get("test")]
-    for machine in tested or machines:
+    tested = [machine for machine in trained.machines if store.find(machine).clips.get("test")]
+    for machine in tested or trained.machines:
         for clip, log_mel in store.clips(machine, "test"):
             if clip.domain not in config.get("domains", (clip.domain,)):
                 continue
@@ -104,7 +108,7 @@ def _test_clips(store: records.Store, trained: scoring.Trained) -> tuple[list[St
             clips.append(clip)
             log_mels.append(log_mel)
     if not clips:
-        asked = ", ".join("/".join(machine) for machine in machines)
+        asked = ", ".join("/".join(machine) for machine in trained.machines)
         raise UserError(f"No test clip of {asked} is one window ({config.window} frames) long.")
     if short:
         print(f"Left out {len(short)} clip(s) shorter than one window ({config.window} frames): {', '.join(short)}")
@@ -120,7 +124,9 @@ def _decisions(workdir: str, clips: Sequence[StoredClip], scores: np.ndarray) ->
         return None
     if not thresholds:
         return None
-    return np.array([score > thresholds[clip.machine[1]] for score, clip in zip(scores, clips, strict=True)], int)
+    return np.array(
+        [score > thresholds["/".join(clip.machine)] for score, clip in zip(scores, clips, strict=True)], int
+    )
 
 
 def _summary(runs: Sequence[report.Results], together: report.Results) -> dict:
@@ -143,24 +149,29 @@ def _summary(runs: Sequence[report.Results], together: report.Results) -> dict:
         return {"AUC": auc, "pAUC": pauc, "AUC and pAUC": results.official_score}
 
     rows = [
-        {"machine_id": row.machine_id, "domain": row.domain}
+        {"machine_type": row.machine_type, "machine_id": row.machine_id, "domain": row.domain}
         | over_runs([of_row(results, i) for results in runs], of_row(together, i))
         for i, row in enumerate(together.rows)
     ]
     return {"rows": rows, "harmonic_mean": over_runs([of_means(results) for results in runs], of_means(together))}
 
 
-def _table(machine_type: str, summary: dict) -> str:
+def _table(summary: dict) -> str:
     lines = []
-    parts = [(f"{row['machine_id']} {row['domain'] or ''}".strip(), row) for row in summary["rows"]]
+    parts = [
+        ((row["machine_type"], f"{row['machine_id']} {row['domain'] or ''}".strip()), row) for row in summary["rows"]
+    ]
     if len(parts) > 1:
-        parts.append(("harmonic mean", summary["harmonic_mean"]))
+        types = {machine_type for (machine_type, _), _ in parts}
+        parts.append(
+            ((*types, "harmonic mean") if len(types) == 1 else ("all", "harmonic mean"), summary["harmonic_mean"])
+        )
     for name, part in parts:
-        lines += [[machine_type, name, f"run {run}", *_pair(values)] for run, values in enumerate(part["runs"])]
+        lines += [[*name, f"run {run}", *_pair(values)] for run, values in enumerate(part["runs"])]
         if len(part["runs"]) > 1:
-            lines.append([machine_type, name, "mean over runs", *_pair(part["mean"])])
-            lines.append([machine_type, name, "standard deviation", *_pair(part["std"])])
-            lines.append([machine_type, name, "mean score of the runs", *_pair(part["mean_score"])])
+            lines.append([*name, "mean over runs", *_pair(part["mean"])])
+            lines.append([*name, "standard deviation", *_pair(part["std"])])
+            lines.append([*name, "mean score of the runs", *_pair(part["mean_score"])])
     return report.format_table(["machine type", "ID", "", "AUC", "pAUC"], lines)
 
 

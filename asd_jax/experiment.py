@@ -1,5 +1,6 @@
 """From a config to the things it names: the method and the optimiser; and the workdir that keeps the config."""
 
+import dataclasses
 import difflib
 import json
 import os
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 import optax
 
 from asd_jax.clips import Machine
@@ -17,11 +19,16 @@ from asd_jax.features import PRESETS
 from asd_jax.files import write_atomically
 from asd_jax.inlier import KINDS
 from asd_jax.methods import Method
+from asd_jax.methods.autoencoder import Autoencoder
 from asd_jax.methods.ddcsad import Ddcsad
+from asd_jax.methods.maf import SCORES, Maf
 from asd_jax.methods.multitask import DOMAINS, SCHEDULES, Mixup, MultiTask
 from asd_jax.methods.proxy_outlier import ProxyOutlier
+from asd_jax.models.autoencoder import DenseAutoencoder
 from asd_jax.models.efficientnet import Encoder
+from asd_jax.models.maf import INPUT_ORDERS, MAF
 from asd_jax.models.resnet import ResNet
+from asd_jax.outliers import is_machine
 from asd_jax.parallel import DATA
 
 _CONFIG, _SUMMARY = "config.json", "training.json"
@@ -46,18 +53,18 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
 def check(config: ml_collections.ConfigDict) -> None:
     """Raises a UserError that names the key for a value no training can use."""
     _among("method", config.method, _METHODS)
-    for key in ("data_dir", "machine_type", *_METHODS[config.method].needs):
+    for key in ("data_dir", *_METHODS[config.method].needs):
         if not config[key]:
             raise UserError(f"config.{key} is empty: give it on the command line, --config.{key}=...")
     for key in _POSITIVE:
         if key in config and not config[key] > 0:
             raise UserError(f"config.{key}={config[key]} was given: expected a number above 0.")
-    if config.batch_size % 2:
+    if "outlier_set" in config and config.batch_size % 2:
         raise UserError(
             f"config.batch_size={config.batch_size} was given: expected an even number, half of the target, half "
             "outliers."
         )
-    if config.num_outliers is not None and config.num_outliers <= 0:
+    if config.get("num_outliers") is not None and config.num_outliers <= 0:
         raise UserError(
             f"config.num_outliers={config.num_outliers} was given: expected a number above 0, or None for all."
         )
@@ -110,6 +117,32 @@ def _proxy_outlier(config: ml_collections.ConfigDict, products: int) -> ProxyOut
     return ProxyOutlier(network, config.window, PRESETS[config.features].n_mels, config.score_hop)
 
 
+def _autoencoder(config: ml_collections.ConfigDict, products: int) -> Autoencoder:
+    del products
+    n_mels = PRESETS[config.features].n_mels
+    network = DenseAutoencoder(
+        tuple(config.widths),
+        config.kernel_gain,
+        config.bias,
+        config.batch_norm_momentum,
+        config.batch_norm_epsilon,
+        axis_name=DATA,
+    )
+    return Autoencoder(network, config.window, n_mels, config.hop)
+
+
+def _maf(config: ml_collections.ConfigDict, products: int) -> Maf:
+    network = MAF(
+        products,
+        blocks=config.flow_blocks,
+        hidden=config.width,
+        hidden_layers=config.hidden_layers,
+        input_order=config.input_order,
+        axis_name=DATA,
+    )
+    return Maf(network, config.window, PRESETS[config.features].n_mels, config.hop, config.score)
+
+
 def _multitask(config: ml_collections.ConfigDict, products: int) -> MultiTask:
     return MultiTask(
         _encoder(config, products),
@@ -148,9 +181,11 @@ class _Method(NamedTuple):
 
 
 _METHODS = {
-    "proxy_outlier": _Method(_proxy_outlier, needs=("machine_id",)),
-    "multitask": _Method(_multitask),
-    "ddcsad": _Method(_ddcsad, needs=("machine_id",)),
+    "proxy_outlier": _Method(_proxy_outlier, needs=("machine_type", "machine_id")),
+    "autoencoder": _Method(_autoencoder, needs=("machine_type",)),
+    "maf": _Method(_maf),
+    "multitask": _Method(_multitask, needs=("machine_type",)),
+    "ddcsad": _Method(_ddcsad, needs=("machine_type", "machine_id")),
 }
 _POSITIVE = (
     "num_runs",
@@ -162,6 +197,12 @@ _POSITIVE = (
     "width",
     "depth",
     "validation_epochs",
+    "hop",
+    "flow_blocks",
+    "hidden_layers",
+    "batch_norm_epsilon",
+    "kernel_gain",
+    "steps_per_dispatch",
 )
 _CHOICES = {
     "features": PRESETS,
@@ -169,22 +210,29 @@ _CHOICES = {
     "mixup_domain": DOMAINS,
     "mixup_schedule": SCHEDULES,
     "inlier": (*KINDS, "none"),
+    "score": SCORES,
+    "input_order": INPUT_ORDERS,
+    "outlier_crop": ("random", "last"),
 }
 
 
-def target_ids(config: ml_collections.ConfigDict, there: Collection[Machine]) -> list[str]:
-    """The IDs of the target machines, sorted: those that the config names, or all that are there of its type."""
+def target_machines(config: ml_collections.ConfigDict, there: Collection[Machine]) -> list[Machine]:
+    """The target machines, sorted: those that the config names, or all that are there of its type, or of any type.
+
+    Raises:
+        UserError: there is no machine of the type.
+    """
     if config.machine_id:
-        return sorted(set(config.machine_id.split(",")))
-    ids = sorted(machine_id for machine_type, machine_id in there if machine_type == config.machine_type)
-    if not ids:
-        types = sorted({machine_type for machine_type, _ in there})
+        return [(config.machine_type, machine_id) for machine_id in sorted(set(config.machine_id.split(",")))]
+    machines = sorted(m for m in there if config.machine_type in ("", m[0]) and is_machine(m))
+    if not machines:
+        types = sorted({machine[0] for machine in there if is_machine(machine)})
         near = difflib.get_close_matches(config.machine_type, types, 1)
         raise UserError(
             f"No training clips of config.machine_type={config.machine_type!r} in {config.data_dir}: "
-            f"{', '.join(types)} are there{f'; did you mean {near[0]!r}?' if near else '.'}"
+            f"{', '.join(types) or 'none'} are there{f'; did you mean {near[0]!r}?' if near else '.'}"
         )
-    return ids
+    return machines
 
 
 def is_validated(config: ml_collections.ConfigDict) -> bool:
@@ -192,26 +240,43 @@ def is_validated(config: ml_collections.ConfigDict) -> bool:
     return "validation_share" in config
 
 
-def make_optimizer(
-    config: ml_collections.ConfigDict, epoch_steps: int
-) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """The optimiser and its rate.
+@dataclasses.dataclass(frozen=True)
+class AdamW:
+    """Adam whose rate and first momentum are data, given with every step; without decay of the weights it is Adam."""
 
-    Paper 1: Adam with a rate that falls by a factor every epoch (section 4). Paper 2: AdamW with the one-cycle
-    schedule, whose first momentum is low while the rate is high (PyTorch's values).
+    b2: float
+    weight_decay: float
+
+    def __call__(self, values: dict[str, jax.Array]) -> optax.GradientTransformation:
+        """The optimiser at the values of one step."""
+        return optax.adamw(values["learning_rate"], b1=values["b1"], b2=self.b2, weight_decay=self.weight_decay)
+
+
+def make_optimizer(config: ml_collections.ConfigDict) -> AdamW:
+    """The optimiser of the config."""
+    return AdamW(config.get("beta2", 0.999), config.get("weight_decay", 0.0))
+
+
+def step_values(config: ml_collections.ConfigDict, epoch_steps: int) -> dict[str, np.ndarray]:
+    """What changes from step to step [num_steps]: "progress" from 0 to 1, "learning_rate", first momentum "b1".
+
+    Paper 1: a rate that falls by a factor every epoch (section 4). Paper 2: the one-cycle schedule, whose first
+    momentum is low while the rate is high (PyTorch's values).
     """
-    if "learning_rate_decay" in config:
-        schedule = optax.exponential_decay(
-            config.learning_rate, epoch_steps, config.learning_rate_decay, staircase=True
-        )
-        return optax.adam(schedule, b1=0.9, b2=config.beta2), schedule
     steps = epoch_steps * config.num_epochs
-    schedule = optax.cosine_onecycle_schedule(steps, config.learning_rate, _RISE, div_factor=25, final_div_factor=1e4)
-    momentum = optax.piecewise_interpolate_schedule(
-        "cosine", 0.95, {int(_RISE * steps): 0.85 / 0.95, steps: 0.95 / 0.85}
-    )
-    optimizer = optax.inject_hyperparams(optax.adamw)(schedule, b1=momentum, weight_decay=config.weight_decay)
-    return optimizer, schedule
+    number = np.arange(steps)
+    if "learning_rate_decay" in config:
+        rate = config.learning_rate * config.learning_rate_decay ** (number // epoch_steps)
+        momentum = np.full(steps, 0.9)
+    else:
+        rises = int(_RISE * steps)
+        schedule = optax.cosine_onecycle_schedule(
+            steps, config.learning_rate, _RISE, div_factor=25, final_div_factor=1e4
+        )
+        falling = optax.piecewise_interpolate_schedule("cosine", 0.95, {rises: 0.85 / 0.95, steps: 0.95 / 0.85})
+        rate, momentum = (np.asarray(jax.vmap(one)(number)) for one in (schedule, falling))
+    values = {"progress": number / steps, "learning_rate": rate, "b1": momentum}
+    return {name: np.asarray(value, np.float32) for name, value in values.items()}
 
 
 def enable_compilation_cache(config: ml_collections.ConfigDict) -> None:

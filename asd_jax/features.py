@@ -29,7 +29,7 @@ class FeaturePreset:
         amin: power below which the logarithm is cut off.
         top_db: how far below its own maximum a clip is cut off, dB; None: not at all.
         standardise: the waveform; "clip": divided by its own standard deviation, its mean stays; "type": mean 0 and
-            variance 1 over the training clips of its machine type.
+            variance 1 over the training clips of its machine type; "none": it stays as it is.
     """
 
     name: str
@@ -56,6 +56,19 @@ PRESETS = {
         fmax=7800.0,
         top_db=None,
         standardise="type",
+    ),
+    # Of the challenge's official autoencoder.
+    "dcase2020_baseline": FeaturePreset(
+        "dcase2020_baseline",
+        sample_rate=16000,
+        n_fft=1024,
+        hop=512,
+        n_mels=128,
+        fmin=0.0,
+        fmax=8000.0,
+        amin=2.220446049250313e-16,
+        top_db=None,
+        standardise="none",
     ),
 }
 
@@ -112,7 +125,11 @@ def log_mels(
     padded[:half] = wave[half:0:-1]
     after = padded[half + len(wave) :][:half]
     after[:] = wave[-2 : -len(after) - 2 : -1]
-    mean, std = (statistics.mean, statistics.std) if preset.standardise == "type" else (0.0, wave.std())
+    mean, std = {
+        "clip": lambda: (0.0, wave.std()),
+        "type": lambda: (statistics.mean, statistics.std),
+        "none": lambda: (0.0, 1.0),
+    }[preset.standardise]()
     with jax.enable_x64(True), jax.default_device("cpu"):
         power = np.asarray(_mel_power(preset)(padded, np.float64(mean)))[:frames]
     decibel = np.maximum(power / std**2, preset.amin)

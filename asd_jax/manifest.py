@@ -96,7 +96,7 @@ class Manifest:
         Raises:
             UserError: clips of another machine type were prepared.
         """
-        if self.preset.standardise == "clip":
+        if self.preset.standardise != "type":
             return None
         if machine_type not in self.statistics:
             raise self._not_there("machine type", machine_type, self.statistics)

@@ -86,11 +86,6 @@ def check_target(target: Machine, groups: Mapping[Machine, str]) -> None:
         )
 
 
-def sweep_sizes(clips: int) -> list[int]:
-    """The sizes of Figure 4 for an outlier set of so many clips: those above it become the whole set, once."""
-    return sorted({min(size, clips) for size in FIGURE_4_SIZES})
-
-
 def _name(machine: Machine) -> str:
     return " ".join(machine)
 

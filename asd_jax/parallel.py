@@ -5,7 +5,9 @@ batch of each training, whose gradients and batch statistics are averaged over i
 axis of runs, also where there is one run only.
 """
 
+import collections
 import functools
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -16,8 +18,12 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from asd_jax.methods import Method
+
 RUN, DATA = "run", "data"
 Batch = dict[str, jax.Array]
+Optimizer = Callable[[dict[str, jax.Array]], optax.GradientTransformation]
+"""From the values of a step ("learning_rate", "b1", ...), which are data: one program serves all schedules."""
 
 
 class State(NamedTuple):
@@ -53,9 +59,9 @@ def describe(mesh: Mesh) -> str:
     return f"{text}; idle: {', '.join(idle)}" if idle else text
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """Of training batches [runs, batch, ...]."""
-    return NamedSharding(mesh, P(RUN, DATA))
+def block_sharding(mesh: Mesh) -> NamedSharding:
+    """Of the batches of several steps [steps, runs, batch, ...]."""
+    return NamedSharding(mesh, P(None, RUN, DATA))
 
 
 def state_sharding(mesh: Mesh) -> NamedSharding:
@@ -65,65 +71,143 @@ def state_sharding(mesh: Mesh) -> NamedSharding:
 
 def local_rows(mesh: Mesh, runs: int, batch_size: int) -> tuple[range, range]:
     """Which runs and which rows of their batches the devices of this host hold."""
-    slices = batch_sharding(mesh).addressable_devices_indices_map((runs, batch_size)).values()
+    sharding = NamedSharding(mesh, P(RUN, DATA))
+    slices = sharding.addressable_devices_indices_map((runs, batch_size)).values()
     bounds = [[s.indices(size)[:2] for s, size in zip(index, (runs, batch_size), strict=True)] for index in slices]
     return tuple(range(min(b[axis][0] for b in bounds), max(b[axis][1] for b in bounds)) for axis in (0, 1))
 
 
-def put_batch(mesh: Mesh, batch: dict[str, np.ndarray]) -> Batch:
-    """This host's part of a batch [local runs, local rows, ...] -> global arrays on the devices; does not wait."""
-    sharding = batch_sharding(mesh)
-    return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
+def put_block(mesh: Mesh, block: dict[str, np.ndarray]) -> Batch:
+    """This host's part of batches [steps, local runs, local rows, ...] -> global arrays; does not wait."""
+    sharding = block_sharding(mesh)
+    return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in block.items()}
 
 
-def init_states(
-    mesh: Mesh, init: Callable, optimizer: optax.GradientTransformation, seed: int, validated: bool = False
-) -> Callable:
-    """Compiles `runs [n] -> State`: fresh states, each folded from (seed, its run).
+def put_everywhere(mesh: Mesh, array: np.ndarray) -> jax.Array:
+    """A copy of the array on every device."""
+    return jax.device_put(array, NamedSharding(mesh, P()))
 
-    `init(key) -> (params, batch_stats)`; `validated` says whether `keep_best` will be used.
+
+@functools.cache
+def init_states(mesh: Mesh, method: Method, optimizer: Optimizer, validated: bool = False) -> Callable:
+    """Compiles `(seed, runs [n]) -> State`: fresh states, each folded from (seed, its run).
+
+    `validated` says whether `keep_best` will be used.
     """
 
-    def one(run: jax.Array) -> State:
+    def one(seed: jax.Array, run: jax.Array) -> State:
         key, init_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), run))
-        params, batch_stats = init(init_key)
+        params, batch_stats = method.init(init_key)
         best = {"loss": jnp.float32(jnp.inf), "params": params, "batch_stats": batch_stats} if validated else {}
-        return State(jnp.int32(0), jax.random.key_data(key), params, batch_stats, optimizer.init(params), best)
+        opt_state = optimizer(collections.defaultdict(float)).init(params)
+        return State(jnp.int32(0), jax.random.key_data(key), params, batch_stats, opt_state, best)
 
-    return jax.jit(jax.vmap(one), out_shardings=state_sharding(mesh))
+    return jax.jit(jax.vmap(one, in_axes=(None, 0)), out_shardings=state_sharding(mesh))
 
 
-def train_step(
-    mesh: Mesh, loss: Callable, optimizer: optax.GradientTransformation, schedule: optax.Schedule, num_steps: int
-) -> Callable:
-    """Compiles `(State, batch [runs, batch, ...]) -> (State, metrics [runs])`; the state given is consumed.
+@functools.cache
+def train_steps(mesh: Mesh, method: Method, optimizer: Optimizer) -> Callable:
+    """Compiles `(State, log-mels, block, values, count) -> (State, metrics [steps, runs])`: the first `count` steps.
 
-    `loss(params, batch_stats, batch, key, progress) -> (loss, (batch_stats, metrics))` sees one run's rows on one
-    device; its losses and metrics are means over rows, its batch statistics already those of the whole batch, and
-    progress is the share of `num_steps` that is done. To its metrics come "loss", "update_norm" (of all parameters
-    together) and "learning_rate".
+    The state given is consumed. The arguments:
+
+    log-mels: [frames, mels] of all clips on every device, or None where the block holds its windows;
+    block: "product" [steps, runs, batch], and "log_mel" [steps, runs, batch, window, mels], or "first" [steps, runs,
+        batch] which says where in the log-mels each window begins;
+    values: [steps] of "progress", the share of the training's steps that are done, and what the optimizer asks for.
+
+    `method.loss` sees one run's rows on one device; its losses and metrics are means over rows, its batch statistics
+    already those of the whole batch. To its metrics come "loss", "update_norm" (of all parameters together) and
+    "learning_rate".
     """
 
-    def step(states: State, batches: Batch) -> tuple[State, dict[str, jax.Array]]:
-        state, batch = jax.tree.map(lambda x: x[0], (states, batches))
+    def step(state: State, log_mels: jax.Array | None, batch: Batch, values: Batch) -> tuple[State, Batch]:
+        if "first" in batch:
+            batch = batch | {"log_mel": log_mels[batch["first"][:, None] + jnp.arange(method.window)]}
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
-        grad = jax.value_and_grad(loss, has_aux=True)
-        (value, (batch_stats, metrics)), grads = grad(
-            state.params, state.batch_stats, batch, key, state.step / num_steps
-        )
+        grad = jax.value_and_grad(method.loss, has_aux=True)
+        (value, (batch_stats, metrics)), grads = grad(state.params, state.batch_stats, batch, key, values["progress"])
         grads, metrics = jax.lax.pmean((grads, {"loss": value, **metrics}), DATA)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        metrics |= {"update_norm": optax.tree.norm(updates), "learning_rate": jnp.float32(schedule(state.step))}
+        updates, opt_state = optimizer(values).update(grads, state.opt_state, state.params)
+        metrics |= {"update_norm": optax.tree.norm(updates), "learning_rate": values["learning_rate"]}
         params = optax.apply_updates(state.params, updates)
-        new = State(state.step + 1, state.key, params, batch_stats, opt_state, state.best)
-        return jax.tree.map(lambda x: x[None], (new, metrics))
+        return State(state.step + 1, state.key, params, batch_stats, opt_state, state.best), metrics
+
+    def steps(
+        states: State, log_mels: jax.Array | None, block: Batch, values: Batch, count: jax.Array
+    ) -> tuple[State, Batch]:
+        state, block = jax.tree.map(lambda x: x[0], states), jax.tree.map(lambda x: x[:, 0], block)
+        length = len(block["product"])
+        at = lambda i: jax.tree.map(lambda x: x[i], (block, values))  # noqa: E731
+        if length == 1:  # no loop: the compiler may use the state's memory in place
+            state, metrics = step(state, log_mels, *at(0))
+            return jax.tree.map(lambda x: x[None], state), jax.tree.map(lambda x: x[None, None], metrics)
+        shapes = jax.eval_shape(lambda: step(state, log_mels, *at(0))[1])
+        told = jax.tree.map(lambda x: jnp.zeros((length, *x.shape), x.dtype), shapes)
+
+        def body(i: jax.Array, carry: tuple[State, Batch]) -> tuple[State, Batch]:
+            state, metrics = step(carry[0], log_mels, *at(i))
+            return state, jax.tree.map(lambda all_steps, one: all_steps.at[i].set(one), carry[1], metrics)
+
+        state, told = jax.lax.fori_loop(0, count, body, (state, told))
+        return jax.tree.map(lambda x: x[None], state), jax.tree.map(lambda x: x[:, None], told)
 
     sharded = jax.shard_map(
-        step, mesh=mesh, in_specs=(P(RUN), P(RUN, DATA)), out_specs=(P(RUN), P(RUN)), check_vma=False
+        steps,
+        mesh=mesh,
+        in_specs=(P(RUN), P(), P(None, RUN, DATA), P(), P()),
+        out_specs=(P(RUN), P(None, RUN)),
+        check_vma=False,
     )
     return jax.jit(sharded, donate_argnums=0, compiler_options=_compiler_options(mesh.devices.flat[0].platform))
 
 
+@functools.cache
+def compile_steps(
+    mesh: Mesh,
+    method: Method,
+    optimizer: Optimizer,
+    validated: bool,
+    of_block: tuple[int, int, int],
+    values: tuple[str, ...],
+    log_mels: tuple[int, int] | None,
+    dtype: type,
+) -> Callable:
+    """`train_steps`, compiled for certain shapes; the same ones are compiled once, which is said.
+
+    Args:
+        mesh: the devices.
+        method: the system.
+        optimizer: of its weights.
+        validated: as for `init_states`.
+        of_block: steps, runs and rows of a block.
+        values: names of what changes from step to step.
+        log_mels: [frames, mels] where they lie on the devices.
+        dtype: of the log-mels.
+    """
+    steps, runs, _ = of_block
+    block = {"product": jax.ShapeDtypeStruct(of_block, np.int32)}
+    if log_mels:
+        block["first"] = jax.ShapeDtypeStruct(of_block, np.int32)
+    else:
+        block["log_mel"] = jax.ShapeDtypeStruct((*of_block, method.window, method.n_mels), dtype)
+    everywhere = NamedSharding(mesh, P())
+    began = time.perf_counter()
+    compiled = train_steps(mesh, method, optimizer).lower(
+        placed(
+            jax.eval_shape(init_states(mesh, method, optimizer, validated), 0, np.arange(runs)), state_sharding(mesh)
+        ),
+        placed(jax.ShapeDtypeStruct(log_mels, dtype) if log_mels else None, everywhere),
+        placed(block, block_sharding(mesh)),
+        placed({name: jax.ShapeDtypeStruct((steps,), np.float32) for name in values}, everywhere),
+        jax.ShapeDtypeStruct((), np.int32, sharding=everywhere),
+    )
+    compiled = compiled.compile()
+    print(f"Compiled the training step in {time.perf_counter() - began:.1f} s")
+    return compiled
+
+
+@functools.cache
 def keep_best(mesh: Mesh) -> Callable:
     """Compiles `(State, validation losses [runs]) -> State`: where a loss is smaller, the weights become the best."""
 
@@ -143,17 +227,20 @@ def weights_to_score(state: State) -> State:
     return state._replace(opt_state=(), best={})
 
 
-def output_step(mesh: Mesh, outputs: Callable) -> Callable:
-    """Compiles `(State, windows [batch, ...]) -> outputs [runs, batch, ...]`: the same windows for all runs.
+@functools.cache
+def output_step(mesh: Mesh, method: Method) -> Callable:
+    """Compiles `(State, windows [batch, ...], product [batch]) -> outputs [runs, batch, ...]`, the same for all runs.
 
-    `outputs(params, batch_stats, windows)` gives any tree of arrays [batch, ...].
+    The outputs are those of `method.outputs`.
     """
 
-    def step(states: State, windows: jax.Array) -> jax.Array:
+    def step(states: State, windows: jax.Array, product: jax.Array) -> Batch:
         state = jax.tree.map(lambda x: x[0], states)
-        return jax.tree.map(lambda x: x[None], outputs(state.params, state.batch_stats, windows))
+        return jax.tree.map(lambda x: x[None], method.outputs(state.params, state.batch_stats, windows, product))
 
-    sharded = jax.shard_map(step, mesh=mesh, in_specs=(P(RUN), P(DATA)), out_specs=P(RUN, DATA), check_vma=False)
+    sharded = jax.shard_map(
+        step, mesh=mesh, in_specs=(P(RUN), P(DATA), P(DATA)), out_specs=P(RUN, DATA), check_vma=False
+    )
     return jax.jit(sharded, compiler_options=_compiler_options(mesh.devices.flat[0].platform))
 
 
@@ -170,6 +257,7 @@ def _compiler_options(platform: str) -> dict[str, str] | None:
     return options
 
 
+@functools.cache
 def take_run(mesh: Mesh) -> Callable:
     """Compiles `(State, position of a run) -> that run's State`, without the leading axis, whole on each device."""
     return jax.jit(
@@ -188,8 +276,8 @@ def placed(shapes: dict, sharding: NamedSharding) -> dict:
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes)
 
 
-def single_run(mesh: Mesh, init: Callable, optimizer: optax.GradientTransformation, validated: bool = False) -> State:
+def single_run(mesh: Mesh, method: Method, optimizer: Optimizer, validated: bool = False) -> State:
     """Shapes, types and sharding of one run's State, as `take_run` gives it; nothing is computed."""
-    init = init_states(mesh, init, optimizer, 0, validated)
-    shapes = jax.eval_shape(init, jax.ShapeDtypeStruct((mesh.shape[RUN],), jnp.int32))
+    init = init_states(mesh, method, optimizer, validated)
+    shapes = jax.eval_shape(init, 0, jax.ShapeDtypeStruct((mesh.shape[RUN],), jnp.int32))
     return placed(jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes), NamedSharding(mesh, P()))

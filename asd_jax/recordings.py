@@ -50,12 +50,12 @@ def score_recordings(
     trained = scoring.load_trained(workdir)
     machine = _recorded_machine(trained, machine_id)
     try:
-        threshold = detection.thresholds(workdir, target_fpr).get(machine[1])
+        threshold = detection.thresholds(workdir, target_fpr).get("/".join(machine))
     except UserError as error:  # scores are worth having without it
         print(f"No threshold: {error}")
         threshold = None
     preset = PRESETS[trained.config.features]
-    statistics = experiment.load_summary(workdir)["wave_statistics"]
+    statistics = experiment.load_summary(workdir)["wave_statistics"].get(machine[0])
     statistics = statistics and WaveStatistics(**statistics)
     scored, clips, problems = [], [], []
 
@@ -105,9 +105,11 @@ def find_recordings(source: str) -> list[str]:
 
 
 def _recorded_machine(trained: scoring.Trained, machine_id: str | None) -> Machine:
-    ids = trained.product_ids
-    if machine_id is None and len(ids) > 1:
-        raise UserError(f"The workdir knows several machines ({', '.join(ids)}): say which one by --machine_id.")
-    if machine_id not in (None, *ids):
-        raise UserError(f"--machine_id={machine_id} was given, but the workdir knows {', '.join(ids)}.")
-    return trained.config.machine_type, machine_id or ids[0]
+    """The machine of that ID, or of "type/ID" where the workdir knows several types."""
+    of_type = len({machine_type for machine_type, _ in trained.machines}) == 1
+    names = {machine[1] if of_type else "/".join(machine): machine for machine in trained.machines}
+    if machine_id is None and len(names) > 1:
+        raise UserError(f"The workdir knows several machines ({', '.join(names)}): say which one by --machine_id.")
+    if machine_id not in (None, *names):
+        raise UserError(f"--machine_id={machine_id} was given, but the workdir knows {', '.join(names)}.")
+    return trained.machines[0] if machine_id is None else names[machine_id]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
 import ml_collections
@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from asd_jax import experiment, parallel
 from asd_jax.checkpoints import RunCheckpoints, restore_newest
+from asd_jax.clips import Machine
 from asd_jax.errors import UserError
 from asd_jax.methods import Method
 
@@ -25,27 +26,41 @@ class Trained:
     Attributes:
         config: what they were trained with.
         method: the system.
-        product_ids: IDs of the target machines, in the order of the product logits.
+        machines: the target machines; a product is a place in this list.
         mesh: the devices they score on.
         states: groups of runs, each with as many as the mesh holds side by side (the last one may repeat a run).
     """
 
     config: ml_collections.ConfigDict
     method: Method
-    product_ids: list[str]
+    machines: list[Machine]
     mesh: jax.sharding.Mesh
     states: list[parallel.State]
 
-    def outputs(self, log_mels: Iterable[np.ndarray], total: int | None = None) -> Iterator[Outputs]:
-        """The outputs for every window of log-mels [frames, mels], clip by clip; each at least one window long.
+    def product(self, machine: Machine) -> int:
+        """The machine's place among the targets; -1 where it is none of them."""
+        return self.machines.index(machine) if machine in self.machines else -1
+
+    def outputs(self, clips: Iterable[tuple[np.ndarray, Machine]], total: int | None = None) -> Iterator[Outputs]:
+        """The outputs for every window of clips (log-mel [frames, mels], machine), each at least one window long.
 
         `total` clips, where known, are for a progress bar.
         """
-        step = parallel.output_step(self.mesh, self.method.outputs)
+        step = parallel.output_step(self.mesh, self.method)
         if total is not None:
-            log_mels = tqdm(log_mels, total=total, unit="clip", desc="scoring")
-        batches = window_batches(log_mels, self.config.window, self.method.starts, self.config.batch_size)
-        submitted = (([step(states, windows) for states in self.states], clips) for windows, clips in batches)
+            clips = tqdm(clips, total=total, unit="clip", desc="scoring")
+        products: list[int] = []
+
+        def log_mels() -> Iterator[np.ndarray]:
+            for log_mel, machine in clips:
+                products.append(self.product(machine))
+                yield log_mel
+
+        batches = window_batches(log_mels(), self.config.window, self.method.starts, self.config.batch_size)
+        submitted = (
+            ([step(states, windows, np.take(products, clips).astype(np.int32)) for states in self.states], clips)
+            for windows, clips in batches
+        )
         parts: list[Outputs] = []  # of the clip that is not complete yet
         current = 0
         for groups, clips in _one_late(submitted):  # while the devices work on the next batch
@@ -77,22 +92,24 @@ def _joined(parts: list[Outputs]) -> Outputs:
     return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
 
 
-def load_trained(workdir: str) -> Trained:
+def load_trained(workdir: str, devices: Sequence[jax.Device] | None = None) -> Trained:
     """Restores the runs of a workdir: their best weights where validation chose some, else the newest.
+
+    `devices`: to score on; all where None.
 
     Raises:
         UserError: it is no workdir, or a run has no checkpoint.
     """
     config = experiment.load_config(workdir)
     experiment.enable_compilation_cache(config)
-    products = experiment.load_summary(workdir)["product_ids"]
-    mesh = parallel.make_mesh(config.num_runs, config.batch_size)
-    method = experiment.make_method(config, len(products))
+    machines = [tuple(machine) for machine in experiment.load_summary(workdir)["machines"]]
+    mesh = parallel.make_mesh(config.num_runs, config.batch_size, devices)
+    method = experiment.make_method(config, len(machines))
     runs = [parallel.weights_to_score(state) for state in newest_states(workdir, config, method, mesh)]
     width = mesh.shape[parallel.RUN]
     runs += [runs[-1]] * (-len(runs) % width)
     groups = [parallel.stack_runs(mesh, runs[i : i + width]) for i in range(0, len(runs), width)]
-    return Trained(config, method, products, mesh, groups)
+    return Trained(config, method, machines, mesh, groups)
 
 
 def newest_states(
@@ -100,8 +117,8 @@ def newest_states(
 ) -> list[parallel.State]:
     """The state of every run at its newest checkpoint; a run that is not finished is named."""
     training = experiment.load_summary(workdir)
-    optimizer, _ = experiment.make_optimizer(config, training["steps_per_epoch"])
-    like = parallel.single_run(mesh, method.init, optimizer, experiment.is_validated(config))
+    optimizer = experiment.make_optimizer(config)
+    like = parallel.single_run(mesh, method, optimizer, experiment.is_validated(config))
     states = []
     for run in range(config.num_runs):
         checkpoints = RunCheckpoints(workdir, run)
@@ -128,13 +145,19 @@ def window_batches(
     Yields:
         (windows [batch, window, mels], clip number of each [batch]); -1 marks the padding of the last batch.
     """
-    # One window at a time, as views: an hour-long recording takes no more memory than its log-mel.
-    windows_of_clips = (
-        (log_mel[start : start + window], clip)
-        for clip, log_mel in enumerate(log_mels)
-        for start in starts(len(log_mel))
-    )
-    while batch := list(itertools.islice(windows_of_clips, batch_size)):
-        windows, clips = np.stack([view for view, _ in batch]), np.array([clip for _, clip in batch])
-        padding = batch_size - len(batch)
-        yield np.pad(windows, ((0, padding), (0, 0), (0, 0))), np.pad(clips, (0, padding), constant_values=-1)
+    batch, owners, filled = None, np.full(batch_size, -1), 0
+    for clip, log_mel in enumerate(log_mels):
+        todo = starts(len(log_mel))
+        while len(todo):
+            # Only so many windows at a time: an hour-long recording takes no more memory than its log-mel.
+            now, todo = np.split(todo, [batch_size - filled])
+            windows = log_mel[now[:, None] + np.arange(window)]
+            if batch is None:
+                batch = np.zeros((batch_size, *windows.shape[1:]), windows.dtype)
+            batch[filled : filled + len(now)], owners[filled : filled + len(now)] = windows, clip
+            filled += len(now)
+            if filled == batch_size:
+                yield batch, owners
+                batch, owners, filled = None, np.full(batch_size, -1), 0
+    if filled:
+        yield batch, owners

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 from tqdm import tqdm
@@ -18,96 +17,62 @@ from tqdm import tqdm
 from asd_jax import detection, experiment, input_pipeline, parallel, records
 from asd_jax.checkpoints import RunCheckpoints, restore_newest
 from asd_jax.epoch_log import EpochLog
-from asd_jax.errors import UserError
-from asd_jax.input_pipeline import LogMels
+from asd_jax.input_pipeline import Block
 from asd_jax.methods import Method
+from asd_jax.methods.maf import with_bands
 from asd_jax.models.timm_weights import load_backbone
-from asd_jax.outliers import outlier_machines
+from asd_jax.training_data import TrainingData, load_data
 from asd_jax.validation import Validation
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainingData:
-    """What a training may see, and the normal clips that it must not.
+class Stop:
+    """Notes that SIGTERM came, for trainings to stop after the steps under way; entered in the main thread."""
 
-    Attributes:
-        target: the target machines' normal clips.
-        outliers: the pooled outlier set.
-        held_back: further clips of the targets, kept from training: paper 1 may set a decision threshold by them, paper
-            2 chooses the epoch and fits the inlier models.
-        held_back_outliers: the same share of the outliers; none in paper 1.
-    """
+    def __init__(self) -> None:
+        self.came = False
 
-    target: LogMels
-    outliers: LogMels
-    held_back: LogMels
-    held_back_outliers: LogMels
+    def __enter__(self) -> "Stop":
+        self.before = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "came", True))
+        return self
 
-    @property
-    def product_ids(self) -> list[str]:
-        """The target machines' IDs; a product is a place in this list."""
-        return sorted({clip.machine[1] for clip in self.target.clips})
-
-    def products(self, clips: LogMels) -> np.ndarray:
-        """[clips] which product each target clip is of."""
-        ids = self.product_ids
-        return np.array([ids.index(clip.machine[1]) for clip in clips.clips], np.int32)
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGTERM, self.before)
 
 
-def load_data(config: ml_collections.ConfigDict) -> TrainingData:
-    """Reads the clips that the config names: the targets' and those of their outlier set."""
-    store = records.open_store(config.data_dir, config.features)
-    groups = store.groups()
-    targets = [(config.machine_type, machine_id) for machine_id in experiment.target_ids(config, groups)]
-    pool = sorted({machine for target in targets for machine in outlier_machines(config.outlier_set, target, groups)})
-    pool = [machine for machine in pool if machine not in targets]
-    everything = input_pipeline.load(store, [*targets, *pool], "train", config.window, config.get("domains"))
-    mine, others = everything[: len(targets)], everything[len(targets) :]
-    outliers = input_pipeline.join(others)
-    names = [f"normal clip of {'/'.join(machine)}" for machine in targets] + [
-        f"clip of outlier set {config.outlier_set}"
-    ]
-    for clips, what in zip([*mine, outliers], names, strict=True):
-        if not len(clips):
-            raise UserError(f"No {what} is one window ({config.window} frames) long: longer recordings are needed.")
-    target, held_back = _hold_back(config, mine)
-    if experiment.is_validated(config):
-        outliers, held_back_outliers = _hold_back(config, [clips for clips in others if len(clips)])
-    else:
-        held_back_outliers = outliers.select([])
-    return TrainingData(target, outliers, held_back, held_back_outliers)
-
-
-def _hold_back(config: ml_collections.ConfigDict, machines: Sequence[LogMels]) -> tuple[LogMels, LogMels]:
-    """(clips to train on, held back) of several machines, the same number or share of each."""
-    kept = []
-    for clips in machines:
-        share = config.get("validation_share")
-        count = config.held_back if share is None else max(1, round(share * len(clips)))
-        kept.append(input_pipeline.hold_back(clips, count, config.seed))
-    return tuple(input_pipeline.join(parts) for parts in zip(*kept, strict=True))
-
-
-def train(config: ml_collections.ConfigDict, workdir: str) -> None:
+def train(
+    config: ml_collections.ConfigDict,
+    workdir: str,
+    devices: Sequence[jax.Device] | None = None,
+    stop: Stop | None = None,
+) -> None:
     """Trains all runs of the config, or goes on where an earlier call stopped.
 
     Writes to the workdir: config.json, training.json, checkpoints/run_N, metrics.jsonl, tensorboard/run_N; and what
     `detection.keep_held_back` writes.
 
+    Args:
+        config: the recipe.
+        workdir: the folder; one that exists is gone on with.
+        devices: to train on; all where None.
+        stop: says when to stop; None takes SIGTERM for it, which works in the main thread.
+
     Raises:
         UserError: the config, the data or the workdir do not fit, or a loss was not finite.
-        SystemExit: SIGTERM came; what was learned until then is saved.
+        SystemExit: it was stopped; what was learned until then is saved.
     """
+    if stop is None:
+        with Stop() as stop:
+            return train(config, workdir, devices, stop)
     config = experiment.resolve(config)
     experiment.check(config)
     experiment.enable_compilation_cache(config)
     data = load_data(config)
-    method = experiment.make_method(config, len(data.product_ids))
+    method = experiment.make_method(config, len(data.machines))
     if path := config.get("init_from"):  # what is wrong with the file is told before anything is written
         load_backbone(path, *jax.eval_shape(method.init, jax.random.key(0)))
-    mesh = parallel.make_mesh(config.num_runs, config.batch_size)
+    mesh = parallel.make_mesh(config.num_runs, config.batch_size, devices)
     experiment.store_config(config, workdir)
-    training = _Training(config, workdir, method, data, mesh)
+    training = _Training(config, workdir, method, data, mesh, stop)
     training.describe()
     checkpoints = [RunCheckpoints(workdir, run) for run in range(config.num_runs)]
     for one in checkpoints:
@@ -118,7 +83,8 @@ def train(config: ml_collections.ConfigDict, workdir: str) -> None:
         training.train_group(runs, [checkpoints[run] for run in runs])
     for one in checkpoints:
         one.close()
-    detection.keep_held_back(workdir, data.held_back)
+    detection.keep_held_back(workdir, data.held_back, devices)
+    return None
 
 
 def group_runs(steps: dict[int, set[int]], width: int) -> list[list[int]]:
@@ -145,47 +111,46 @@ class _Training:
         method: Method,
         data: TrainingData,
         mesh: jax.sharding.Mesh,
+        stop: Stop,
     ) -> None:
-        self.config, self.workdir, self.data, self.mesh = config, workdir, data, mesh
-        self.epoch_steps = input_pipeline.steps_per_epoch(len(data.target), config.batch_size)
+        self.config, self.workdir, self.method, self.data = config, workdir, method, data
+        self.mesh, self.stop = mesh, stop
+        self.sampler = data.sampler(config)
+        self.epoch_steps = self.sampler.epoch_steps
         self.num_steps = self.epoch_steps * config.num_epochs
-        validated = experiment.is_validated(config)
-        optimizer, schedule = experiment.make_optimizer(config, self.epoch_steps)
-        self.init = parallel.init_states(mesh, method.init, optimizer, config.seed, validated)
-        self.jitted_step = parallel.train_step(mesh, method.loss, optimizer, schedule, self.num_steps)
+        self.values = experiment.step_values(config, self.epoch_steps)
+        self.optimizer = experiment.make_optimizer(config)
+        self.validated = experiment.is_validated(config)
         self.take_run = parallel.take_run(mesh)
-        self.one_run = parallel.single_run(mesh, method.init, optimizer, validated)
+        self.one_run = parallel.single_run(mesh, method, self.optimizer, self.validated)
+        self.block_steps = config.get("steps_per_dispatch", 1)
+        self.log_mels = None  # on the devices, where the method takes many small steps there
+        if "steps_per_dispatch" in config:
+            self.log_mels = parallel.put_everywhere(mesh, _padded(self.sampler.frames.numpy()))
         self.validation = None
-        if validated:
+        if self.validated:
             products = data.products(data.held_back)
             self.validation = Validation(config, method, data.held_back, data.held_back_outliers, products, mesh)
 
     @functools.cached_property
-    def step(self) -> Callable:
-        """The compiled step, the same for all groups of runs."""
-        rows = (self.mesh.shape[parallel.RUN], self.config.batch_size)
-        frames = self.data.target.frames
-        shapes = {
-            "log_mel": jax.ShapeDtypeStruct((*rows, self.config.window, frames.shape[1]), frames.dtype.as_numpy_dtype),
-            "product": jax.ShapeDtypeStruct(rows, np.int32),
-        }
-        states = jax.eval_shape(self.init, jnp.arange(rows[0]))
-        began = time.perf_counter()
-        compiled = self.jitted_step.lower(
-            parallel.placed(states, parallel.state_sharding(self.mesh)),
-            parallel.placed(shapes, parallel.batch_sharding(self.mesh)),
-        ).compile()
-        print(f"Compiled the training step in {time.perf_counter() - began:.1f} s")
-        return compiled
+    def steps(self) -> Callable:
+        """The compiled steps, the same for all groups of runs, and for all trainings of the same shapes."""
+        of_block = (self.block_steps, self.mesh.shape[parallel.RUN], self.config.batch_size)
+        shape = None if self.log_mels is None else self.log_mels.shape
+        dtype = self.sampler.frames.dtype.as_numpy_dtype
+        return parallel.compile_steps(
+            self.mesh, self.method, self.optimizer, self.validated, of_block, tuple(self.values), shape, dtype
+        )
 
     def describe(self) -> None:
         """Says what will be trained on what, and keeps it as training.json."""
         size = sum(np.prod(x.shape, dtype=int) for x in jax.tree.leaves(self.one_run.params))
         data = self.data
         config = self.config
+        names = ["/".join(machine) for machine in data.machines]
+        outliers = f", {len(data.outliers)} in outlier set {config.outlier_set}" if "outlier_set" in config else ""
         print(
-            f"{config.machine_type}/{','.join(data.product_ids)}: {len(data.target)} normal clips, "
-            f"{len(data.held_back)} held back, {len(data.outliers)} in outlier set {config.outlier_set}; "
+            f"{', '.join(names)}: {len(data.target)} normal clips, {len(data.held_back)} held back{outliers}; "
             f"{size:,} parameters; {self.epoch_steps} steps an epoch"
         )
         print(parallel.describe(self.mesh))
@@ -196,18 +161,19 @@ class _Training:
             "num_steps": self.num_steps,
             "normal_clips": len(data.target),
             "outlier_clips": len(data.outliers),
-            "product_ids": data.product_ids,
+            "machines": [list(machine) for machine in data.machines],
             "held_back": list(data.held_back.names),
             "wave_statistics": self._wave_statistics(),
             "names_sha256": hashlib.sha256(names.encode()).hexdigest(),
         }
         experiment.store_summary(summary, self.workdir)
 
-    def _wave_statistics(self) -> dict[str, float] | None:
-        """What the target's waveforms were standardised by, which recordings to be scored must be too."""
+    def _wave_statistics(self) -> dict[str, dict[str, float] | None]:
+        """What the targets' waveforms were standardised by, which recordings to be scored must be too."""
         store = records.open_store(self.config.data_dir, self.config.features)
-        statistics = store.wave_statistics(self.config.machine_type)
-        return statistics and dataclasses.asdict(statistics)
+        types = sorted({machine_type for machine_type, _ in self.data.machines})
+        found = {machine_type: store.wave_statistics(machine_type) for machine_type in types}
+        return {machine_type: one and dataclasses.asdict(one) for machine_type, one in found.items()}
 
     def drop_damaged(self, checkpoints: RunCheckpoints) -> None:
         """Forgets what is damaged after a run's newest whole checkpoint: those steps are trained again."""
@@ -218,54 +184,63 @@ class _Training:
         """Trains some runs side by side, from their newest common checkpoint to the end."""
         width = self.mesh.shape[parallel.RUN]
         padded = [*runs, *[runs[-1]] * (width - len(runs))]  # the shape is compiled already: spare places repeat a run
-        step_fn = self.step
+        steps = self.steps
         first, states = self._start(padded, checkpoints)
-        batches = self._batches(padded, first)
+        blocks = self._blocks(padded, first)
         log = EpochLog(self.workdir, runs, first, self.epoch_steps, self.config.batch_size)
         pending = None
         with (
-            _Sigterm() as sigterm,
             tqdm(total=self.num_steps, initial=first, unit="step", desc=f"run {_span(runs)}") as bar,
             contextlib.ExitStack() as finish,
         ):
             finish.callback(log.close)
             for checkpoint in checkpoints:
                 finish.callback(checkpoint.wait)  # a save that is under way is finished, whatever happens
-            for step in range(first, self.num_steps):
+            done = first
+            while done < self.num_steps:
                 began = time.perf_counter()
-                batch = next(batches)
+                block, arrays = next(blocks)
                 wait = time.perf_counter() - began
-                states, metrics = step_fn(states, batch)
-                if pending:  # read back one step late, while the devices work on this one
+                states, metrics = steps(states, self.log_mels, arrays, self._values(block), np.int32(block.count))
+                if pending:  # read back late, while the devices work on these steps
                     bar.set_postfix(loss=f"{log.add(*pending, ended=began):.4f}", refresh=False)
-                done = step + 1
+                done += block.count
                 if self.validation and self.validation.is_due(done, self.epoch_steps, self.num_steps):
                     metrics["validation_loss"] = self.validation.losses(states)
                     states = self.validation.keep_best(states, metrics["validation_loss"])
-                pending = (step, metrics, wait, began)
-                bar.update()
+                pending = (block.first_step, block.count, metrics, wait, began)
+                bar.update(block.count)
                 due = done % (self.epoch_steps * self.config.checkpoint_epochs) == 0 or done == self.num_steps
-                if due or sigterm.came:
+                if due or self.stop.came:
                     log.add(*pending)  # a state is only kept once its loss is known to be finite
                     pending = None
                     for position, checkpoint in enumerate(checkpoints):
                         checkpoint.save(done, self.take_run(states, position))
-                if sigterm.came:
+                if self.stop.came:
                     break
-        if sigterm.came:
+        print(f"Run {_span(runs)}: {log.waited / log.trained:.1%} of the time was waiting for input")
+        if self.stop.came:
             print(f"Stopped by SIGTERM after step {done}, which is saved: run the same command to go on.")
             raise SystemExit(128 + signal.SIGTERM)
 
     def _start(self, runs: Sequence[int], checkpoints: Sequence[RunCheckpoints]) -> tuple[int, parallel.State]:
         found = restore_newest(checkpoints, [self.one_run] * len(checkpoints))
         if found is None:
-            states = self.init(jnp.array(runs))
+            init = parallel.init_states(self.mesh, self.method, self.optimizer, self.validated)
+            states = init(self.config.seed, np.array(runs, np.int32))
+            if self.config.get("standardise_bands"):
+                states = self._standardised(states)
             return 0, self._published(states) if self.config.get("init_from") else states
         step, states = found
         for checkpoint in checkpoints:
             checkpoint.delete_after(step)
         print(f"Run {_span(runs)} goes on after step {step} of {self.num_steps}")
         return step, parallel.stack_runs(self.mesh, states + states[-1:] * (len(runs) - len(states)))
+
+    def _standardised(self, states: parallel.State) -> parallel.State:
+        """Fresh states that know mean and deviation of the mel bands of all clips to train on."""
+        batch_stats = with_bands(states.batch_stats, *self.data.target.band_statistics())
+        return states._replace(batch_stats=jax.device_put(batch_stats, parallel.state_sharding(self.mesh)))
 
     def _published(self, states: parallel.State) -> parallel.State:
         """Fresh states with published weights in their backbones."""
@@ -275,40 +250,36 @@ class _Training:
             singles[place] = state._replace(params=params, batch_stats=batch_stats)
         return parallel.stack_runs(self.mesh, singles)
 
-    def _batches(self, runs: Sequence[int], first_step: int) -> Iterator[parallel.Batch]:
-        """Batches on the devices, the next one always under way."""
+    def _blocks(self, runs: Sequence[int], first_step: int) -> Iterator[tuple[Block, parallel.Batch]]:
+        """Blocks and their arrays on the devices, the next one always under way."""
         local_runs, local_rows = parallel.local_rows(self.mesh, len(runs), self.config.batch_size)
-        batches = input_pipeline.batches(
-            self.data.target,
-            self.data.outliers,
-            self.data.products(self.data.target),
+        blocks = input_pipeline.blocks(
+            self.sampler,
             seed=self.config.seed,
             runs=[runs[i] for i in local_runs],
             first_step=first_step,
-            num_steps=self.num_steps,
-            batch_size=self.config.batch_size,
-            window=self.config.window,
-            num_outliers=self.config.num_outliers,
+            num_epochs=self.config.num_epochs,
+            steps=self.block_steps,
+            window=self.config.window if self.log_mels is None else None,
             rows=local_rows,
         )
         ahead: collections.deque = collections.deque()
-        for batch in batches:
-            ahead.append(parallel.put_batch(self.mesh, batch))
+        for block in blocks:
+            ahead.append((block, parallel.put_block(self.mesh, block.arrays)))
             if len(ahead) == 2:
                 yield ahead.popleft()
         yield from ahead
 
+    def _values(self, block: Block) -> dict[str, np.ndarray]:
+        """What changes from step to step [steps of a block]; after the end of the training the last values again."""
+        place = np.minimum(block.first_step + np.arange(self.block_steps), self.num_steps - 1)
+        return {name: values[place] for name, values in self.values.items()}
 
-class _Sigterm:
-    """Notes that SIGTERM came, for the loop to stop at a step's end."""
 
-    def __enter__(self) -> "_Sigterm":
-        self.came = False
-        self.before = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "came", True))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self.before)
+def _padded(frames: np.ndarray) -> np.ndarray:
+    """Zeros after the last frame, to one of four lengths an octave: trainings of many sizes share a program."""
+    step = 2 ** max(len(frames).bit_length() - 3, 0)
+    return np.pad(frames, ((0, -len(frames) % step), (0, 0)))
 
 
 def _span(runs: Sequence[int]) -> str:

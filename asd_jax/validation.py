@@ -1,17 +1,20 @@
 """The validation loss of a training, by which its best epoch is kept (paper 2, section III)."""
 
+import functools
+from collections.abc import Callable
+
 import jax
 import ml_collections
 import numpy as np
 
 from asd_jax import parallel
-from asd_jax.input_pipeline import LogMels
+from asd_jax.log_mels import LogMels
 from asd_jax.methods import Validated
 from asd_jax.scoring import window_batches
 
 
 class Validation:
-    """The first window of every held-back clip of the targets, and as many of the held-back outliers."""
+    """Windows of every held-back clip of the targets, and of as many of the held-back outliers, if there are any."""
 
     def __init__(
         self,
@@ -24,13 +27,15 @@ class Validation:
     ) -> None:
         """`products` [target clips] says which product each clip is of."""
         # Evenly over the outliers' machines; some twice where they are fewer than the targets' clips.
-        chosen = np.linspace(0, len(outliers), len(target), endpoint=False).astype(int)
-        self.product = np.concatenate([products, np.full(len(chosen), -1, np.int32)])
+        chosen = np.linspace(0, len(outliers), len(target) if len(outliers) else 0, endpoint=False).astype(int)
+        of_clip = np.concatenate([products, np.full(len(chosen), -1, np.int32)])
         clips = (log_mel for part in (target, outliers.select(chosen)) for log_mel in part)
-        first = lambda frames: np.zeros(1, int)  # noqa: E731
-        self.batches = [windows for windows, _ in window_batches(clips, config.window, first, config.batch_size)]
-        self.outputs = parallel.output_step(mesh, method.outputs)
-        self.loss = jax.jit(jax.vmap(method.validation_loss, in_axes=(0, None)))
+        batches = list(window_batches(clips, config.window, method.validation_starts, config.batch_size))
+        self.batches = [(windows, of_clip[owners]) for windows, owners in batches]
+        self.valid = np.concatenate([owners >= 0 for _, owners in batches])
+        self.product = np.concatenate([product for _, product in self.batches])[self.valid]
+        self.outputs = parallel.output_step(mesh, method)
+        self.loss = _loss(method)
         self.every = config.validation_epochs
         self.keep_best = parallel.keep_best(mesh)
 
@@ -40,6 +45,11 @@ class Validation:
 
     def losses(self, states: parallel.State) -> np.ndarray:
         """The loss [runs] that every run has now."""
-        outputs = [jax.device_get(self.outputs(states, windows)) for windows in self.batches]
-        outputs = jax.tree.map(lambda *x: np.concatenate(x, axis=1)[:, : len(self.product)], *outputs)
+        outputs = [jax.device_get(self.outputs(states, *batch)) for batch in self.batches]
+        outputs = jax.tree.map(lambda *x: np.concatenate(x, axis=1)[:, self.valid], *outputs)
         return np.asarray(self.loss(outputs, self.product))
+
+
+@functools.cache
+def _loss(method: Validated) -> Callable:
+    return jax.jit(jax.vmap(method.validation_loss, in_axes=(0, None)))

@@ -23,8 +23,10 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.features = "paper1"
     config.machine_type = ""
     config.machine_id = ""
-    config.outlier_set = "c"  # a: same type, b: other types of the recording group, c: a and b, d: other groups, all
+    # a: same type, b: other types of the recording group, c: a and b, d: other groups, all; e: TAU 2020, f: AudioSet
+    config.outlier_set = "c"
     config.num_outliers = config_dict.placeholder(int)  # how many clips of the set; None: all
+    config.outlier_crop = "random"  # which window of a clip of e or f is shown; or last
     config.held_back = 0  # normal clips kept from training, from which a decision threshold is found; paper: 0
     config.window = 256  # frames
 
@@ -54,6 +56,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         case "as_released":
             config.blocks = (4, 1, 2)
             config.fixup = True
+            config.outlier_crop = "last"
             config.beta2 = 0.999
             config.learning_rate_decay = 0.98
         case "quicktest":

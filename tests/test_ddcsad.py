@@ -7,7 +7,13 @@ import optax
 
 from asd_jax import parallel
 from asd_jax.methods.ddcsad import Ddcsad
+from tests.steps import take_steps
 from tests.tiny_encoder import TinyEncoder
+
+
+def sgd(values):
+    return optax.sgd(values["learning_rate"])
+
 
 TINY = Ddcsad(TinyEncoder(1, parallel.DATA), window=32, n_mels=32)
 
@@ -30,7 +36,7 @@ def test_centroids_follow_the_classes_and_the_score_grows_with_distance_and_impr
     unit = outputs["embedding"] / jnp.linalg.norm(outputs["embedding"], axis=1, keepdims=True)
     for centroid, distance in ((unit[0], 0.0), (-unit[0], 1.0)):
         stats = batch_stats | {"centroids": jnp.stack([5 * centroid, unit[1]])}
-        found = TINY.outputs(params, stats, log_mels)
+        found = TINY.outputs(params, stats, log_mels, jnp.zeros(4, int))
         np.testing.assert_allclose(found["score"][0], 0.5 * distance + 0.5 / (1 + np.exp(found["logit"][0])), atol=1e-5)
 
 
@@ -42,13 +48,8 @@ def test_one_device_and_four_take_the_same_steps():
     }
     found = []
     for devices in (1, 4):
-        mesh = parallel.make_mesh(1, 8, jax.devices()[:devices])
-        optimizer = optax.sgd(0.05)
-        states = parallel.init_states(mesh, TINY.init, optimizer, 0)(jnp.arange(1))
-        step = parallel.train_step(mesh, TINY.loss, optimizer, lambda _: 0.05, 3)
-        for _ in range(3):
-            states, metrics = step(states, parallel.put_batch(mesh, batch))
-        found.append(jax.device_get((metrics["loss"], states.batch_stats["centroids"])))
+        states, metrics, _ = take_steps(TINY, sgd, [batch] * 3, devices=devices)
+        found.append((metrics["loss"], jax.device_get(states.batch_stats["centroids"])))
     np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-5)
     np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-5)
     assert np.abs(found[0][1]).max() > 0.01

@@ -45,7 +45,7 @@ def test_separable_sounds_are_told_apart_and_new_recordings_decided(config, tmp_
     assert found["thresholds"] == {"00": outcome.threshold}
     trained_on = json.loads((tmp_path / "run" / "training.json").read_text())
     assert trained_on["normal_clips"] == 20 and sorted(trained_on["held_back"]) == sorted(
-        found["scores_of_held_back_normal_clips"]["00"]
+        found["scores_of_held_back_normal_clips"]["drill/00"]
     )
     assert len(trained_on["held_back"]) == 4
 
@@ -62,7 +62,7 @@ def test_held_back_clips_that_are_not_scored_yet_are_told(config, tmp_path):
     with pytest.raises(UserError, match="not scored yet"):
         detection.held_back_scores(str(tmp_path))
     train.train(config, str(tmp_path))
-    assert detection.held_back_scores(str(tmp_path)) == scores and len(scores["00"]) == 2
+    assert detection.held_back_scores(str(tmp_path)) == scores and len(scores["drill/00"]) == 2
 
 
 def test_clips_without_a_label_are_scored_and_not_measured(config, tmp_path):

@@ -7,6 +7,9 @@ import tensorflow as tf
 from asd_jax import input_pipeline
 from asd_jax.clips import StoredClip
 from asd_jax.errors import UserError
+from asd_jax.input_pipeline import EveryWindow, HalfOutliers
+from asd_jax.log_mels import LogMels
+from asd_jax.training_data import hold_back
 
 WINDOW, MELS, HALF = 4, 3, 4
 PRODUCTS = np.array([2, 0, 1, 1, 0])  # of the target clips of `pool`
@@ -19,9 +22,7 @@ def clips(lengths, first_value=0):
     stored = tuple(
         StoredClip(("fan", "00"), f"clip_{first_value + i}", 0, "source", "dev") for i in range(len(lengths))
     )
-    return input_pipeline.LogMels(
-        tf.constant(np.concatenate(parts), tf.float32), length.cumsum() - length, length, stored
-    )
+    return LogMels(tf.constant(np.concatenate(parts), tf.float32), length.cumsum() - length, length, stored)
 
 
 @pytest.fixture
@@ -30,13 +31,17 @@ def pool():
     return everything.select(range(5)), everything.select(range(5, 11))
 
 
-def batches(pool, num_steps=4, first_step=0, runs=(0,), seed=3, **options):
-    normal, outliers = pool
-    options = {"batch_size": 2 * HALF, "window": WINDOW, **options}
-    found = input_pipeline.batches(
-        normal, outliers, PRODUCTS, seed=seed, runs=runs, first_step=first_step, num_steps=num_steps, **options
-    )
-    return list(found)
+def blocks_of(sampler, first_step=0, runs=(0,), seed=3, num_epochs=2, steps=1, window=WINDOW, rows=None):
+    options = {"first_step": first_step, "num_epochs": num_epochs, "steps": steps, "window": window, "rows": rows}
+    return list(input_pipeline.blocks(sampler, seed=seed, runs=runs, **options))
+
+
+def batches(pool, num_steps=4, first_step=0, num_outliers=None, **options):
+    """Of single steps; two make an epoch."""
+    sampler = HalfOutliers(*pool, PRODUCTS, 2 * HALF, WINDOW, num_outliers)
+    found = blocks_of(sampler, first_step, num_epochs=-(-num_steps // 2), **options)
+    assert all(block.count == 1 for block in found)
+    return [{name: array[0] for name, array in block.arrays.items()} for block in found[: num_steps - first_step]]
 
 
 def origin(batch):
@@ -108,9 +113,58 @@ def test_hosts_hold_the_parts_of_one_batch(pool):
 
 
 def test_clips_held_back_are_not_trained_on(pool):
-    train, held = input_pipeline.hold_back(pool[0], 2, seed=0)
+    train, held = hold_back(pool[0], 2, seed=0)
     assert sorted(train.names + held.names) == sorted(pool[0].names)
     assert len(held) == 2
-    assert input_pipeline.hold_back(pool[0], 2, seed=0)[1].names == held.names
+    assert hold_back(pool[0], 2, seed=0)[1].names == held.names
     with pytest.raises(UserError, match="Holding back 5 clips of fan/00"):
-        input_pipeline.hold_back(pool[0], 5, seed=0)
+        hold_back(pool[0], 5, seed=0)
+
+
+def test_an_epoch_of_every_window_shows_each_once_and_fills_the_last_batch_with_others(pool):
+    clips, products = pool[0], PRODUCTS
+    for hop in (1, 3):
+        sampler = EveryWindow(clips, products, batch_size=6, window=WINDOW, hop=hop)
+        every = [(c, s) for c, n in enumerate(clips.length) for s in range(0, n - WINDOW + 1, hop)]
+        assert sampler.epoch_steps == -(-len(every) // 6)
+        for epoch in range(2):
+            found = blocks_of(sampler, sampler.epoch_steps * epoch, num_epochs=epoch + 1)
+            clip, start = (np.concatenate(x, 1)[0] for x in zip(*(origin(_first(b)) for b in found), strict=True))
+            shown = list(zip(clip.tolist(), start.tolist(), strict=True))
+            assert sorted(shown[: len(every)]) == every and shown[: len(every)] != every
+            assert len(set(shown[len(every) :])) == len(shown) - len(every) < 6
+            assert [b.arrays["product"][0, 0].tolist() for b in found] == products[clip].reshape(-1, 6).tolist()
+
+
+def _first(block):
+    return {name: array[0] for name, array in block.arrays.items()}
+
+
+@pytest.mark.parametrize("first_step", [0, 1, 4, 5])
+def test_blocks_hold_the_same_steps_as_single_ones_and_end_with_the_epoch(pool, first_step):
+    sampler = EveryWindow(pool[0], PRODUCTS, batch_size=4, window=WINDOW, hop=1)
+    assert sampler.epoch_steps == 4
+    single = blocks_of(sampler, first_step, runs=(0, 2), num_epochs=3)
+    blocks = blocks_of(sampler, first_step, runs=(0, 2), num_epochs=3, steps=3)
+    assert {block.arrays["product"].shape for block in blocks} == {(3, 2, 4)}
+    assert [step for b in blocks for step in range(b.first_step, b.first_step + b.count)] == list(range(first_step, 12))
+    assert all(b.first_step // 4 == (b.first_step + b.count - 1) // 4 for b in blocks)
+    for name in ("log_mel", "product"):
+        many = np.concatenate([b.arrays[name][: b.count] for b in blocks])
+        np.testing.assert_array_equal(many, np.concatenate([b.arrays[name] for b in single]))
+
+
+def test_first_frames_tell_the_devices_which_windows_to_cut_out(pool):
+    sampler = HalfOutliers(*pool, PRODUCTS, 2 * HALF, WINDOW)
+    for there, here in zip(blocks_of(sampler, window=None), blocks_of(sampler), strict=True):
+        assert "log_mel" not in there.arrays
+        cut = sampler.frames.numpy()[there.arrays["first"][..., None] + np.arange(WINDOW)]
+        np.testing.assert_array_equal(cut, here.arrays["log_mel"])
+
+
+def test_the_last_window_of_each_clip_alone(pool):
+    target, outliers = pool
+    for batch in batches((target, outliers.last_windows(WINDOW)), 40):
+        clip, start = origin(batch)
+        lengths = np.concatenate([target.length, outliers.length])
+        np.testing.assert_array_equal(start[:, HALF:], (lengths[clip] - WINDOW)[:, HALF:])

@@ -10,7 +10,13 @@ import pytest
 
 from asd_jax import parallel
 from asd_jax.methods.multitask import Mixup, MultiTask, Samples, machine_loss, mix, product_loss
+from tests.steps import take_steps
 from tests.tiny_encoder import TinyEncoder
+
+
+def sgd(values):
+    return optax.sgd(values["learning_rate"])
+
 
 TINY = MultiTask(TinyEncoder(3, parallel.DATA), window=32, n_mels=32)
 
@@ -120,20 +126,12 @@ def batch(rows=8):
 
 
 def test_one_device_and_four_take_the_same_steps_with_mixup_and_dropout():
-    optimizer = optax.sgd(0.05)
     found = []
     for devices in (1, 4):
-        mesh = parallel.make_mesh(1, 8, jax.devices()[:devices])
-        states = parallel.init_states(mesh, TINY.init, optimizer, 0)(jnp.arange(1))
-        step = parallel.train_step(mesh, TINY.loss, optimizer, lambda _: 0.05, 10)
-        losses = []
-        for _ in range(3):
-            states, metrics = step(states, parallel.put_batch(mesh, batch()))
-            losses.append(jax.device_get(metrics))
-        found.append((losses, jax.device_get(states.params)))
-    for one, four in zip(found[0][0], found[1][0], strict=True):
-        for name in ("loss", "machine_loss", "product_loss"):
-            np.testing.assert_allclose(one[name], four[name], rtol=1e-5)
+        states, metrics, _ = take_steps(TINY, sgd, [batch()] * 3, devices=devices)
+        found.append((metrics, jax.device_get(states.params)))
+    for name in ("loss", "machine_loss", "product_loss"):
+        np.testing.assert_allclose(found[0][0][name], found[1][0][name], rtol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found[0][1], found[1][1])
 
 

@@ -12,6 +12,7 @@ from asd_jax.datasets import DATASETS
 from asd_jax.embeddings import Embeddings
 from asd_jax.errors import UserError
 from asd_jax.prepare import prepare
+from asd_jax.training_data import load_data
 from configs import multitask
 from tests.recordings import write_tone
 from tests.tiny_encoder import TinyEncoder
@@ -84,13 +85,13 @@ def test_the_best_epoch_is_kept_and_no_clip_is_in_both_parts(workdir):
     losses = [epoch["validation_loss"] for epoch in epochs]
     assert len(losses) == 40
     config, training = experiment.load_config(str(workdir)), json.loads((workdir / "training.json").read_text())
-    data = train.load_data(config)
+    data = load_data(config)
     for one, other in ((data.target, data.held_back), (data.outliers, data.held_back_outliers)):
         keys = [{(clip.machine, clip.name) for clip in clips.clips} for clips in (one, other)]
         assert not keys[0] & keys[1] and all(keys)
     assert sorted({clip.machine for clip in data.held_back.clips}) == [("drill", "00"), ("drill", "03")]
     assert [clip.machine[1] for clip in data.held_back.clips].count("00") == 6
-    assert training["product_ids"] == ["00", "03"] and training["normal_clips"] == 36
+    assert training["machines"] == [["drill", "00"], ["drill", "03"]] and training["normal_clips"] == 36
 
 
 def test_new_recordings_need_to_be_told_whose_they_are(workdir, tmp_path):

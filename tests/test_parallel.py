@@ -1,7 +1,6 @@
 """One program on any number of devices: the numbers do not depend on it."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -9,9 +8,18 @@ import pytest
 from asd_jax import parallel
 from asd_jax.methods.proxy_outlier import ProxyOutlier
 from asd_jax.models.resnet import ResNet
+from tests.steps import take_steps
 
 METHOD = ProxyOutlier(ResNet(blocks=(2, 1, 1), width=4, axis_name=parallel.DATA), window=32, n_mels=32)
-OPTIMIZER = optax.sgd(0.05, momentum=0.9)  # Adam's first steps make a sign of each rounding error
+
+
+def sgd(values):
+    """Adam's first steps make a sign of each rounding error."""
+    return optax.sgd(values["learning_rate"], momentum=0.9)
+
+
+def plain(values):
+    return optax.sgd(values["learning_rate"])
 
 
 def batches(runs, steps, batch_size=8):
@@ -23,15 +31,9 @@ def batches(runs, steps, batch_size=8):
         yield {"log_mel": log_mel.astype(np.float32), "product": np.tile(product, (len(runs), 1))}
 
 
-def train(runs, devices, steps=4):
-    mesh = parallel.make_mesh(len(runs), 8, jax.devices()[:devices])
-    states = parallel.init_states(mesh, METHOD.init, OPTIMIZER, seed=1)(jnp.array(runs))
-    step = parallel.train_step(mesh, METHOD.loss, OPTIMIZER, lambda _: 1e-2, steps)
-    losses = []
-    for batch in batches(runs, steps):
-        states, metrics = step(states, parallel.put_batch(mesh, batch))
-        losses.append(metrics["loss"])
-    return jax.device_get(states), np.array(losses), mesh
+def train(runs, devices, steps=4, block=1):
+    states, metrics, mesh = take_steps(METHOD, sgd, batches(runs, steps), runs, devices, seed=1, block=block)
+    return jax.device_get(states), metrics["loss"], mesh
 
 
 def close(one, other, atol):
@@ -48,17 +50,11 @@ def test_four_devices_equal_one():
 
 
 def test_gradients_of_a_split_batch_equal_those_of_the_whole():
-    plain = optax.sgd(1.0)
     found = []
     for devices in (1, 4):
-        mesh = parallel.make_mesh(1, 8, jax.devices()[:devices])
-        states = parallel.init_states(mesh, METHOD.init, plain, seed=1)(jnp.array([0]))
-        before = jax.device_get(states.params)
-        [batch] = batches([0], 1)
-        states, _ = parallel.train_step(mesh, METHOD.loss, plain, lambda _: 1.0, 1)(
-            states, parallel.put_batch(mesh, batch)
-        )
-        found.append(jax.tree.map(lambda a, b: a - b, before, jax.device_get(states.params)))
+        states, _, mesh = take_steps(METHOD, plain, batches([0], 1), devices=devices, seed=1, learning_rate=1.0)
+        before = parallel.init_states(mesh, METHOD, plain)(1, np.array([0], np.int32))
+        found.append(jax.tree.map(lambda a, b: a - b, *jax.device_get((before.params, states.params))))
     size = max(np.abs(x).max() for x in jax.tree.leaves(found[0]))
     close(*found, atol=1e-5 * size)
 
@@ -76,12 +72,13 @@ def test_runs_side_by_side_equal_single_runs():
 def test_scores_of_a_split_batch_equal_those_of_the_whole():
     states, _, mesh = train([0, 1], 2)
     windows = np.random.default_rng(0).normal(size=(8, 32, 32)).astype(np.float32)
-    scores = np.asarray(parallel.output_step(mesh, METHOD.outputs)(states, windows)["score"])
+    product = np.zeros(8, np.int32)
+    scores = np.asarray(parallel.output_step(mesh, METHOD)(states, windows, product)["score"])
     assert scores.shape == (2, 8)
     one = parallel.make_mesh(1, 8, jax.devices()[:1])
     for run in range(2):
         single = jax.tree.map(lambda x: x[run : run + 1], states)
-        alone = np.asarray(parallel.output_step(one, METHOD.outputs)(single, windows)["score"])
+        alone = np.asarray(parallel.output_step(one, METHOD)(single, windows, product)["score"])
         np.testing.assert_allclose(scores[run], alone[0], rtol=1e-5, atol=1e-6)
 
 
@@ -103,3 +100,30 @@ def test_taking_a_run_out_and_putting_it_back():
     states, _, mesh = train([0, 1], 2)
     singles = [parallel.take_run(mesh)(states, i) for i in range(2)]
     close(parallel.stack_runs(mesh, singles), states, 0)
+
+
+def test_many_steps_at_once_equal_single_steps():
+    one, losses_one, _ = train([0, 1], 2, steps=5)
+    many, losses_many, _ = train([0, 1], 2, steps=5, block=3)  # the last block holds two steps
+    assert losses_many.shape == (5, 2)
+    np.testing.assert_allclose(losses_one, losses_many, rtol=1e-5)
+    close((one.params, one.batch_stats, one.step), (many.params, many.batch_stats, many.step), 1e-5)
+
+
+def test_windows_cut_out_on_the_devices_equal_those_that_are_given():
+    rng = np.random.default_rng(0)
+    log_mels = rng.normal(size=(200, 32)).astype(np.float16)
+    first = rng.integers(0, 168, (3, 1, 8)).astype(np.int32)
+    product = np.tile(np.repeat(np.int32([0, -1]), 4), (1, 1))
+    on_host = [{"log_mel": log_mels[one[..., None] + np.arange(32)], "product": product} for one in first]
+    on_device = [{"first": one, "product": product} for one in first]
+    states, metrics, _ = take_steps(METHOD, sgd, on_host, devices=2)
+    other, told, _ = take_steps(METHOD, sgd, on_device, devices=2, block=2, log_mels=log_mels)
+    np.testing.assert_allclose(metrics["loss"], told["loss"], rtol=1e-5)
+    close(states.params, other.params, 1e-5)
+
+
+def test_one_program_serves_all_schedules_and_seeds():
+    mesh = parallel.make_mesh(1, 8, jax.devices()[:1])
+    shapes = (sgd, False, (1, 1, 8), ("progress", "learning_rate"), None, np.float32)
+    assert parallel.compile_steps(mesh, METHOD, *shapes) is parallel.compile_steps(mesh, METHOD, *shapes)

@@ -1,7 +1,6 @@
 """Every window of every clip is scored exactly once."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -32,16 +31,17 @@ def test_every_run_gives_its_outputs_for_the_windows_of_each_clip_in_their_order
     config.blocks, config.width, config.window, config.batch_size = (1, 1, 1), 4, 32, 8
     config.score_hop, config.num_runs = 3, 3
     method = experiment.make_method(config)
-    optimizer, _ = experiment.make_optimizer(config, 1)
+    optimizer = experiment.make_optimizer(config)
     mesh = parallel.make_mesh(2, config.batch_size, jax.devices()[:2])  # three runs on two devices: two groups
-    init = parallel.init_states(mesh, method.init, optimizer, seed=0)
-    states = [init(jnp.array(runs)) for runs in ([0, 1], [2, 2])]
+    init = parallel.init_states(mesh, method, optimizer)
+    states = [init(0, np.array(runs, np.int32)) for runs in ([0, 1], [2, 2])]
     clips = [np.random.default_rng(i).normal(size=(n, 128)).astype(np.float16) for i, n in enumerate((32, 70, 41))]
-    outputs = list(Trained(config, method, ["00"], mesh, states).outputs(clips))
+    machine = ("fan", "00")
+    outputs = list(Trained(config, method, [machine], mesh, states).outputs((x, machine) for x in clips))
     assert [one["score"].shape for one in outputs] == [(3, 1), (3, 13), (3, 4)]
     for run, (group, position) in enumerate([(0, 0), (0, 1), (1, 0)]):
         state = jax.tree.map(lambda x, p=position: x[p], jax.device_get(states[group]))
         for clip, log_mel in enumerate(clips):
             windows = np.stack([log_mel[i : i + 32] for i in range(0, len(log_mel) - 31, 3)])
-            expected = method.outputs(state.params, state.batch_stats, windows)["score"]
+            expected = method.outputs(state.params, state.batch_stats, windows, None)["score"]
             np.testing.assert_allclose(outputs[clip]["score"][run], expected, rtol=1e-4, atol=1e-5)

@@ -25,8 +25,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 def weights(workdir, runs=1):
     config = experiment.load_config(str(workdir))
-    products = experiment.load_summary(str(workdir))["product_ids"]
-    method, mesh = experiment.make_method(config, len(products)), parallel.make_mesh(1, config.batch_size)
+    machines = experiment.load_summary(str(workdir))["machines"]
+    method, mesh = experiment.make_method(config, len(machines)), parallel.make_mesh(1, config.batch_size)
     states = scoring.newest_states(str(workdir), config, method, mesh)
     return jax.device_get([(s.params, s.batch_stats, s.opt_state, s.best) for s in states])
 

@@ -28,8 +28,8 @@ class Method(Protocol):
         Args:
             params: the network's parameters.
             batch_stats: its running statistics.
-            batch: "log_mel" [batch, frames, mels] and "product" [batch], which is -1 for outliers. Where a mesh axis
-                splits the batch, these are the rows on one device.
+            batch: "log_mel" [batch, frames, mels] as stored and "product" [batch], which is -1 for outliers. Where a
+                mesh axis splits the batch, these are the rows on one device.
             key: for what the step draws; the same on all devices of a split batch.
             progress: share of the training's steps that are done.
 
@@ -37,8 +37,15 @@ class Method(Protocol):
             (loss, (new batch statistics, metrics)); loss and metrics are means over rows.
         """
 
-    def outputs(self, params: dict, batch_stats: dict, log_mels: jax.Array) -> dict[str, jax.Array]:
-        """What is known of windows [batch, frames, mels]: "score" [batch], or "embedding" [batch, width] and others."""
+    def outputs(self, params: dict, batch_stats: dict, log_mels: jax.Array, product: jax.Array) -> dict[str, jax.Array]:
+        """What is known of windows: "score" [batch], or "embedding" [batch, width] and others.
+
+        Args:
+            params: the network's parameters.
+            batch_stats: its running statistics.
+            log_mels: the windows [batch, frames, mels].
+            product: [batch] which target machine each is of; -1 for others.
+        """
 
     def starts(self, frames: int) -> np.ndarray:
         """First frames of the windows that a clip of so many frames is scored by."""
@@ -46,6 +53,9 @@ class Method(Protocol):
 
 class Validated(Method, Protocol):
     """A system of which the weights with the smallest validation loss are kept."""
+
+    def validation_starts(self, frames: int) -> np.ndarray:
+        """First frames of the windows of a held-back clip by which the weights are chosen."""
 
     def validation_loss(self, outputs: dict[str, Any], product: np.ndarray) -> jax.Array:
         """The loss [] of the `outputs` of held-back windows, whose products [windows] are -1 for outliers."""

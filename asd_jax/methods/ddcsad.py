@@ -88,14 +88,19 @@ class Ddcsad:
         """The cross-entropy of held-back windows; see `Validated`."""
         return optax.sigmoid_binary_cross_entropy(outputs["logit"], jnp.asarray(product >= 0, jnp.float32)).mean()
 
-    def outputs(self, params: dict, batch_stats: dict, log_mels: jax.Array) -> dict[str, jax.Array]:
+    def outputs(self, params: dict, batch_stats: dict, log_mels: jax.Array, product: jax.Array) -> dict[str, jax.Array]:
         """Of windows [batch, frames, mels]: "score" and "logit" [batch]."""
+        del product
         variables = {"params": params, "batch_stats": batch_stats["network"]}
         outputs = self.network.apply(variables, log_mels, train=False)
         logit = outputs["product"][:, 0]
         distance = _squared_distances(_unit(outputs["embedding"]), batch_stats["centroids"])[:, 0] / 4
         score = self.distance_weight * distance + (1 - self.distance_weight) * jax.nn.sigmoid(-logit)
         return {"score": score, "logit": logit}
+
+    def validation_starts(self, frames: int) -> np.ndarray:
+        """The first segment of a clip."""
+        return segment_starts(frames, self.window)[:1]
 
     def starts(self, frames: int) -> np.ndarray:
         """Ten overlapping segments, as paper 2's."""

@@ -114,9 +114,14 @@ class MultiTask:
         target = jnp.asarray(product >= 0, jnp.float32)
         return self._losses(outputs, target, jax.nn.one_hot(product, self.network.products), None)[0]
 
-    def outputs(self, params: dict, batch_stats: dict, log_mels: jax.Array) -> dict[str, jax.Array]:
+    def outputs(self, params: dict, batch_stats: dict, log_mels: jax.Array, product: jax.Array) -> dict[str, jax.Array]:
         """Of windows [batch, frames, mels]: "embedding" [batch, 128], and the logits "machine", "product"."""
+        del product
         return self.network.apply({"params": params, "batch_stats": batch_stats}, log_mels, train=False)
+
+    def validation_starts(self, frames: int) -> np.ndarray:
+        """The first segment of a clip."""
+        return segment_starts(frames, self.window)[:1]
 
     def starts(self, frames: int) -> np.ndarray:
         """Ten overlapping segments (section III)."""

@@ -55,8 +55,9 @@ class ProxyOutlier:
         }
         return optax.sigmoid_binary_cross_entropy(logits, label).mean(), (updated["batch_stats"], metrics)
 
-    def outputs(self, params: dict, batch_stats: dict, log_mels: jax.Array) -> dict[str, jax.Array]:
+    def outputs(self, params: dict, batch_stats: dict, log_mels: jax.Array, product: jax.Array) -> dict[str, jax.Array]:
         """The "score" [batch] of windows [batch, frames, mels]: their logits."""
+        del product
         logits = self.network.apply({"params": params, "batch_stats": batch_stats}, log_mels, train=False)
         return {"score": logits.astype(jnp.float32)}
 
