@@ -1,5 +1,8 @@
-"""Trains and measures the detectors of a paper's tables, and writes the tables beside the published figures.
+"""Trains and measures the detectors of a paper's tables and figures, and writes these.
 
+python tools/reproduce.py --paper=1 --data_dir=D --out=O [--baseline_data_dir=B] [--machine_types=fan,pump]
+    [--machine_ids=00,02] [--detectors=proxy_outlier,maf] [--outlier_sets=a,c] [--sizes=figure4] [--epochs=100]
+    [--runs=3] [--override=batch_size=32,maf.num_epochs=20]
 python tools/reproduce.py --paper=2 --data_dir=D --out=O [--machine_types=fan,pump] [--rows=proposed,without_mixup]
     [--epochs=300] [--runs=1] [--override=width=0.25,depth=0.4]
 
@@ -13,29 +16,62 @@ import sys
 from absl import flags
 
 from asd_jax import cli
+from asd_jax.errors import UserError
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))  # for configs/
 
-_PAPER = flags.DEFINE_enum("paper", None, ["2"], "Whose tables.", required=True)
-_DATA_DIR = flags.DEFINE_string("data_dir", None, "What tools/prepare.py wrote, with --features=paper2.", required=True)
-_OUT = flags.DEFINE_string("out", None, "Folder to write to; one that exists is gone on with.", required=True)
+_PAPER = flags.DEFINE_enum("paper", None, ["1", "2"], "Whose experiments.", required=True)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "What tools/prepare.py wrote, with --features=paper1 or paper2.")
+_OUT = flags.DEFINE_string("out", None, "Folder to write to; one that exists is gone on with.")
 _TYPES = flags.DEFINE_list("machine_types", [], "Target machine types; all that have labelled test clips.")
-_ROWS = flags.DEFINE_list("rows", [], "Rows of the tables, such as proposed,without_mixup; all.")
 _EPOCHS = flags.DEFINE_integer("epochs", None, "Of every training; those of the recipes.", lower_bound=1)
-_RUNS = flags.DEFINE_integer("runs", 1, "Independent trainings of every detector.", lower_bound=1)
-_OVERRIDE = flags.DEFINE_list("override", [], "key=value: other values of the recipes.")
+_RUNS = flags.DEFINE_integer("runs", None, "Independent trainings of every detector; 3 and 1.", lower_bound=1)
+_OVERRIDE = flags.DEFINE_list("override", [], "key=value, or detector.key=value: other values of the recipes.")
+_BASELINE_DATA = flags.DEFINE_string(
+    "baseline_data_dir",
+    "",
+    "Paper 1: what tools/prepare.py wrote with --features=dcase2020_baseline, for that detector.",
+)
+_IDS = flags.DEFINE_list("machine_ids", [], "Paper 1: target machine IDs; all of the development part.")
+_DETECTORS = flags.DEFINE_list(
+    "detectors", [], "Paper 1: of autoencoder, dcase2020_baseline, maf, proxy_outlier; all that the data allow."
+)
+_SETS = flags.DEFINE_list("outlier_sets", [], "Paper 1: of a to f; all that are prepared.")
+_SIZES = flags.DEFINE_list("sizes", [], "Paper 1: numbers of outliers of set c, or figure4 for the paper's; none.")
+_ROWS = flags.DEFINE_list("rows", [], "Paper 2: rows of the tables, such as proposed,without_mixup; all.")
+flags.mark_flags_as_required(["data_dir", "out"])
+
+_OF_PAPER = {"1": (_BASELINE_DATA, _IDS, _DETECTORS, _SETS, _SIZES), "2": (_ROWS,)}
 
 
 def main() -> int:
     """Exits with 1 where a part failed."""
-    from asd_jax import study
+    for paper, own in _OF_PAPER.items():
+        for flag in own:
+            if paper != _PAPER.value and flag.value:
+                raise UserError(f"--{flag.name} is for --paper={paper}: leave it out.")
+    from asd_jax.studies import grid, paper1, paper2
 
     logging.getLogger().setLevel(logging.WARNING)
-    overrides = dict(map(study.parse_override, _OVERRIDE.value)) | {"num_runs": _RUNS.value}
+    overrides = dict(map(grid.parse_override, _OVERRIDE.value))
+    overrides["num_runs"] = _RUNS.value or {"1": 3, "2": 1}[_PAPER.value]
     if _EPOCHS.value:
         overrides["num_epochs"] = _EPOCHS.value
-    opened = study.open_study(_DATA_DIR.value, _OUT.value, _TYPES.value, _ROWS.value, overrides)
-    return 0 if study.reproduce(opened) else 1
+    if _PAPER.value == "2":
+        study = paper2.open_study(_DATA_DIR.value, _OUT.value, _TYPES.value, _ROWS.value, overrides)
+        return 0 if paper2.reproduce(study) else 1
+    study = paper1.open_study(
+        _DATA_DIR.value,
+        _OUT.value,
+        baseline_data_dir=_BASELINE_DATA.value,
+        machine_types=_TYPES.value,
+        machine_ids=_IDS.value,
+        detectors=_DETECTORS.value,
+        outlier_sets=_SETS.value,
+        sizes=paper1.parse_sizes(_SIZES.value),
+        overrides=overrides,
+    )
+    return 0 if paper1.reproduce(study) else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the papers say that their detectors reach."""
+"""What others say that their detectors reach."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ class Line(NamedTuple):
 
     Attributes:
         method: as the paper calls it.
-        row: the row of the study (`asd_jax.study.ROWS`) that is compared with it.
+        row: the row of the study (`asd_jax.studies.paper2.ROWS`) that is compared with it.
         figures: harmonic means of AUC and pAUC over three machine IDs, in percent, for every one of `MACHINE_TYPES`.
         overall: harmonic mean over all machine types, in percent.
     """
@@ -57,3 +57,42 @@ PAPER_2 = (
         ),
     ),
 )
+
+DCASE2020_BASELINE = {
+    "ToyCar": {
+        "01": (82.8474, 67.8514),
+        "02": (86.6307, 76.2236),
+        "03": (63.9396, 54.6659),
+        "04": (86.9477, 70.1461),
+    },
+    "ToyConveyor": {
+        "01": (79.3497, 65.0428),
+        "02": (64.2430, 56.4437),
+        "03": (74.4579, 60.4880),
+    },
+    "fan": {
+        "00": (53.9607, 49.2435),
+        "02": (72.1866, 55.4171),
+        "04": (62.2098, 52.7072),
+        "06": (72.2770, 52.9961),
+    },
+    "pump": {
+        "00": (67.0769, 57.2690),
+        "02": (60.9369, 58.0370),
+        "04": (88.8600, 67.6842),
+        "06": (73.4902, 57.0175),
+    },
+    "slider": {
+        "00": (96.3315, 81.8451),
+        "02": (78.8090, 62.8819),
+        "04": (94.6011, 73.9503),
+        "06": (70.2247, 49.0242),
+    },
+    "valve": {
+        "00": (68.7311, 51.3490),
+        "02": (67.4083, 51.2281),
+        "04": (74.4000, 51.5351),
+        "06": (55.2833, 48.2895),
+    },
+}
+"""AUC and pAUC, in percent, on the development part of DCASE 2020 Task 2: the README of the challenge's baseline."""

@@ -12,12 +12,13 @@ import scipy.stats
 from flax import linen as nn
 from sklearn.metrics import roc_auc_score
 
-from asd_jax import experiment, figures, published, records, study, tables
+from asd_jax import experiment
 from asd_jax.datasets import DATASETS, synthetic
 from asd_jax.embeddings import Embeddings
 from asd_jax.errors import UserError
 from asd_jax.prepare import prepare
-from asd_jax.tables import Measure
+from asd_jax.studies import figures, grid, paper2, paper2_tables, published
+from asd_jax.studies.paper2_tables import Measure
 from tests.test_commands import succeeds
 
 ROWS = ("proposed", "without_inlier", "only_product_ids")
@@ -57,8 +58,8 @@ def data_dir(tmp_path_factory):
 
 def open_study(data_dir, out, rows=ROWS, machine_types=("rotor",), **changes):
     cache = str(out.parent / "compiled")
-    overrides = dict(map(study.parse_override, f"{TINY},compilation_cache={cache}".split(","))) | changes
-    return study.open_study(data_dir, str(out), machine_types, rows, overrides)
+    overrides = dict(map(grid.parse_override, f"{TINY},compilation_cache={cache}".split(","))) | changes
+    return paper2.open_study(data_dir, str(out), machine_types, rows, overrides)
 
 
 def times(folder):
@@ -73,20 +74,21 @@ def reproduced(data_dir, tmp_path_factory):
     out = tmp_path_factory.mktemp("study") / "out"
     opened, trained = open_study(data_dir, out), []
 
-    def killed(config, workdir):
+    def killed(config, workdir, devices, stop):
         if trained:
             raise KeyboardInterrupt
         trained.append(workdir)
-        real(config, workdir)
+        real(config, workdir, devices, stop)
 
-    real = study.train
+    real = grid.train
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(study, "train", killed)
+        patch.setattr(grid, "train", killed)
+        patch.setattr(grid, "device_groups", lambda devices, num_runs, trainings: [devices])  # one after the other
         with pytest.raises(KeyboardInterrupt):
-            study.reproduce(opened)
+            paper2.reproduce(opened)
     before = times(out)
     assert trained == [str(out / "proposed" / "rotor")] and out / "proposed/rotor/metrics.json" in before
-    assert study.reproduce(opened)
+    assert paper2.reproduce(opened)
     assert before == {path: time for path, time in times(out).items() if path in before}
     return out
 
@@ -149,7 +151,7 @@ def test_newer_embeddings_are_drawn_anew_clip_by_clip(data_dir, reproduced, tmp_
     os.utime(stored)
     drawn, real = {}, figures.tsne_figure
     monkeypatch.setattr(figures, "tsne_figure", lambda title, panels: drawn.update(panels) or real(title, panels))
-    assert study.reproduce(open_study(data_dir, tmp_path / "out"))
+    assert paper2.reproduce(open_study(data_dir, tmp_path / "out"))
     assert list(drawn) == ["proposed", "only product ids"]
     assert (tmp_path / "out/tsne_rotor_03.png").stat().st_mtime > stored.stat().st_mtime
     panel, embeddings = drawn["proposed"], Embeddings.load(stored)
@@ -170,12 +172,12 @@ def test_a_part_that_fails_is_told_and_the_others_go_on(data_dir, reproduced, tm
     shutil.copytree(reproduced, tmp_path / "out")
     os.remove(tmp_path / "out/proposed/rotor/metrics.json")
 
-    def fails(config, workdir):
+    def fails(*_):
         raise UserError("The loss is not finite.")
 
-    monkeypatch.setattr(study, "train", fails)
+    monkeypatch.setattr(grid, "train", fails)
     opened = open_study(data_dir, tmp_path / "out")
-    assert not study.reproduce(opened)
+    assert not paper2.reproduce(opened)
     said = capsys.readouterr().out
     assert "part 1 of 2 rotor/proposed failed: The loss is not finite." in said
     assert "part 2 of 2 rotor/only_product_ids: finished before" in said
@@ -184,7 +186,7 @@ def test_a_part_that_fails_is_told_and_the_others_go_on(data_dir, reproduced, tm
 
 def test_rivals_train_for_each_id_or_average_the_other_rows(data_dir, tmp_path):
     opened = open_study(data_dir, tmp_path / "out", rows=("ddcsad", "parallel"), validation_share=0.3)
-    assert study.reproduce(opened)
+    assert paper2.reproduce(opened)
     lines = read_csv(tmp_path / "out/results.csv")
     assert [(line["row"], line["machine_id"]) for line in lines] == [("ddcsad", "03"), ("parallel", "03")]
     assert (tmp_path / "out/ddcsad/rotor/03/metrics.json").exists()
@@ -202,7 +204,7 @@ def test_another_inlier_model_is_measured_anew_without_training(data_dir, reprod
     shutil.copytree(reproduced, tmp_path / "out")
     weights = {path: time for path, time in times(tmp_path / "out").items() if "checkpoints" in path.parts}
     before = (tmp_path / "out/proposed/rotor/scores/anomaly_score_rotor_section_03_source_test.csv").read_text()
-    assert study.reproduce(open_study(data_dir, tmp_path / "out", rows=("proposed",), inlier="lof"))
+    assert paper2.reproduce(open_study(data_dir, tmp_path / "out", rows=("proposed",), inlier="lof"))
     assert weights.items() <= times(tmp_path / "out").items()
     after = (tmp_path / "out/proposed/rotor/scores/anomaly_score_rotor_section_03_source_test.csv").read_text()
     assert before != after
@@ -212,7 +214,7 @@ def test_another_inlier_model_is_measured_anew_without_training(data_dir, reprod
 def test_a_finished_part_of_another_recipe_is_refused_and_stays(data_dir, reproduced, tmp_path, capsys):
     shutil.copytree(reproduced, tmp_path / "out")
     before = {path: time for path, time in times(tmp_path / "out").items() if path.name == "metrics.json"}
-    assert not study.reproduce(open_study(data_dir, tmp_path / "out", rows=("proposed",), learning_rate=0.5))
+    assert not paper2.reproduce(open_study(data_dir, tmp_path / "out", rows=("proposed",), learning_rate=0.5))
     assert "rotor/proposed failed: " in (said := capsys.readouterr().out) and "learning_rate" in said
     assert before == {path: time for path, time in times(tmp_path / "out").items() if path.name == "metrics.json"}
 
@@ -222,8 +224,8 @@ def test_a_finished_part_of_another_recipe_is_refused_and_stays(data_dir, reprod
     [
         ({"rows": ("propsed",)}, "no row 'propsed': expected some of proposed, without_mixup"),
         ({"machine_types": ("fan",)}, "no test clips of fan labelled"),
-        ({"widht": 1}, "No recipe of the rows has the key 'widht'"),
-        ({"machine_id": "00"}, "No recipe of the rows has the key 'machine_id'"),
+        ({"widht": 1}, "No recipe of the study has the key 'widht'"),
+        ({"machine_id": "00"}, "No recipe of the study has the key 'machine_id'"),
         ({"num_epochs": "many"}, "num_epochs='many' does not fit the recipe of proposed"),
         ({"batch_size": 3}, "batch_size=3"),
     ],
@@ -231,23 +233,6 @@ def test_a_finished_part_of_another_recipe_is_refused_and_stays(data_dir, reprod
 def test_mistakes_are_told_before_anything_is_trained(data_dir, tmp_path, arguments, message):
     with pytest.raises(UserError, match=message):
         open_study(data_dir, tmp_path / "out", **arguments)
-
-
-def test_overrides_are_values_or_words():
-    assert [study.parse_override(text) for text in ("a=0.5", "b=lof", "c=3")] == [("a", 0.5), ("b", "lof"), ("c", 3)]
-    with pytest.raises(UserError, match="--override=width was given: expected key=value"):
-        study.parse_override("width")
-
-
-def test_without_labelled_evaluation_clips_all_labelled_ids_are_measured(tmp_path, capsys):
-    raw, data_dir = tmp_path / "raw", str(tmp_path / "data")
-    sizes = {"machine_ids": ["00", "01", "03"], "train_clips": 1, "test_clips": 1, "seconds": 3}
-    synthetic.generate(raw, layout="dcase2021", machine_types=["rotor"], **sizes)
-    os.remove(raw / "eval_data_list.csv")
-    shutil.rmtree(raw / "ground_truth_data")
-    prepare(DATASETS["dcase2021"](str(raw)), data_dir, "dcase2021", "paper2")
-    assert study.find_test_ids(records.open_store(data_dir, "paper2"), ()) == {"rotor": ("00", "01")}
-    assert "rotor: measured on 00, 01 (all that are labelled)" in capsys.readouterr().out
 
 
 def measures(row, values, machine_types=published.MACHINE_TYPES):
@@ -260,7 +245,7 @@ def measures(row, values, machine_types=published.MACHINE_TYPES):
 
 
 def table(tmp_path, *given, machine_types=published.MACHINE_TYPES):
-    tables.write_table(str(tmp_path), published.PAPER_2[0], machine_types, given, "")
+    paper2_tables.write_table(str(tmp_path), published.PAPER_2[0], machine_types, given, "")
     return {line["method"]: line for line in read_csv(tmp_path / "table_2.csv")}
 
 

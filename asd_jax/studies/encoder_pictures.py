@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from asd_jax import detection, figures, records
+from asd_jax import detection, records
 from asd_jax.clips import StoredClip
 from asd_jax.embeddings import Embeddings
 from asd_jax.scoring import Trained, load_trained
+from asd_jax.studies import figures
 
 _SHOWN = 100
 """About how many clips of other machine IDs, and of other machine types, a picture shows."""

@@ -1,0 +1,195 @@
+"""A grid of trainings: what is finished is kept, the rest is trained side by side on the devices."""
+
+import ast
+import dataclasses
+import json
+import os
+import queue
+import signal
+import statistics
+import time
+import traceback
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+
+import jax
+import ml_collections
+
+from asd_jax import experiment
+from asd_jax.errors import UserError
+from asd_jax.evaluation import evaluate_workdir
+from asd_jax.train import Stop, train
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """A recipe, and the workdir that keeps what is trained by it.
+
+    Attributes:
+        name: what it is called in messages, such as "fan/proposed".
+        detector: what it trains, such as "proposed".
+        workdir: the folder.
+        config: the recipe, resolved.
+    """
+
+    name: str
+    detector: str
+    workdir: str
+    config: ml_collections.ConfigDict
+
+    @property
+    def metrics_file(self) -> str:
+        """Written last: without it the training is not finished."""
+        return os.path.join(self.workdir, "metrics.json")
+
+    def is_finished(self) -> bool:
+        """Whether the workdir holds a finished training of this very recipe."""
+        if not os.path.exists(self.metrics_file):
+            return False
+        return _content(experiment.load_config(self.workdir)) == _content(self.config)
+
+    def measured(self) -> list[dict]:
+        """The entries of metrics.json, one for each machine ID and domain."""
+        with open(self.metrics_file) as file:
+            return json.load(file)["rows"]
+
+
+def _content(config: ml_collections.ConfigDict) -> dict:
+    content = json.loads(config.to_json_best_effort())
+    return {key: value for key, value in content.items() if key != "compilation_cache"}
+
+
+def make_training(
+    detector: str,
+    name: str,
+    workdir: str,
+    recipe: ml_collections.ConfigDict,
+    overrides: Mapping[str, Any],
+    own: Mapping[str, Any],
+) -> Training:
+    """The training of a recipe with other values: the overrides for keys that it has, and those that are its own.
+
+    An override for "detector.key" is for the recipe of that detector alone, and goes before one for "key".
+
+    Raises:
+        UserError: a value does not fit the recipe.
+    """
+    mine = {key: value for key, value in overrides.items() if "." not in key}
+    mine |= {key.split(".")[1]: value for key, value in overrides.items() if key.split(".")[0] == detector}
+    for key, value in {**mine, **own}.items():
+        try:
+            if key in recipe:
+                recipe[key] = value
+        except TypeError as error:
+            raise UserError(f"{key}={value!r} does not fit the recipe of {detector}: {error}.") from error
+    config = experiment.resolve(recipe)
+    experiment.check(config)
+    return Training(name, detector, workdir, config)
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """("width", 0.5) from "width=0.5", ("maf.width", 64) from "maf.width=64"."""
+    key, found, value = text.partition("=")
+    if not found:
+        raise UserError(f"--override={text} was given: expected key=value, joined by commas.")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
+
+
+def check_overrides(overrides: Iterable[str], trainings: Iterable[Training], own: Collection[str]) -> None:
+    """Raises a UserError for a key that no recipe has, or that every training has a value of its own for."""
+    known: dict[str, set[str]] = {}
+    for training in trainings:
+        known.setdefault(training.detector, set()).update(set(training.config) - set(own))
+    everything = set.union(*known.values())
+    for name in overrides:
+        detector, _, key = name.rpartition(".")
+        keys = known.get(detector, set()) if detector else everything
+        if key not in keys:
+            there = ", ".join(sorted(keys or everything))
+            raise UserError(
+                f"No recipe of the study has the key {name!r}: expected some of {there}, "
+                f"or such a key of one detector, as {min(known)}.num_epochs."
+            )
+
+
+def device_groups(devices: Sequence[jax.Device], num_runs: int, trainings: int) -> list[Sequence[jax.Device]]:
+    """Equal shares of the devices, for trainings side by side: as many as have a device for every run of theirs."""
+    groups = max(1, min(len(devices) // num_runs, trainings))
+    share = len(devices) // groups
+    return [devices[i * share : (i + 1) * share] for i in range(groups)]
+
+
+def train_all(trainings: Sequence[Training]) -> set[str]:
+    """Trains and evaluates what is not finished; returns the names of those that failed, having said why.
+
+    Raises:
+        SystemExit, KeyboardInterrupt: SIGTERM or Ctrl-C came. Trainings under way have saved what they learned.
+    """
+    parts = {t.name: f"part {number} of {len(trainings)} {t.name}" for number, t in enumerate(trainings, 1)}
+    failed, waiting, took = set(), [], {}
+    for training in trainings:
+        try:
+            if training.is_finished():
+                print(f"{parts[training.name]}: finished before")
+            else:
+                waiting.append(training)
+        except UserError as error:
+            print(f"{parts[training.name]} failed: {error}")
+            failed.add(training.name)
+    groups = device_groups(jax.devices(), max((t.config.num_runs for t in waiting), default=1), len(waiting))
+    free = queue.SimpleQueue()
+    for devices in groups:
+        free.put(devices)
+    with Stop() as stop, ThreadPoolExecutor(len(groups)) as pool:
+        running = {pool.submit(_train, training, free, stop): training for training in waiting}
+        try:
+            for done in as_completed(list(running)):
+                training = running.pop(done)
+                try:
+                    seconds, found = done.result()
+                except Exception as error:
+                    if not isinstance(error, UserError):
+                        traceback.print_exception(error)
+                    print(f"{parts[training.name]} failed: {error}")
+                    failed.add(training.name)
+                    continue
+                took.setdefault(training.config.method, []).append(seconds)
+                left = _expected(running.values(), took) / len(groups)
+                print(f"{found}\n{parts[training.name]}: took {_duration(seconds)}, about {_duration(left)} left")
+        except BaseException:
+            stop.came = True  # for those that are under way
+            raise
+    return failed
+
+
+def _train(training: Training, free: queue.SimpleQueue, stop: Stop) -> tuple[float, str]:
+    """Trains and evaluates on the next devices that are free; returns how long it took, and what was found."""
+    devices = free.get()
+    began = time.perf_counter()
+    try:
+        if not stop.came:
+            train(training.config, training.workdir, devices, stop)  # it refuses a workdir of other weights
+        if stop.came:
+            raise SystemExit(128 + signal.SIGTERM)
+        found = evaluate_workdir(training.workdir, devices=devices)
+        return time.perf_counter() - began, found
+    finally:
+        free.put(devices)
+
+
+def _expected(trainings: Collection[Training], took: Mapping[str, Sequence[float]]) -> float:
+    """Seconds for all of them, one after the other: each the mean of its method so far, or of all methods."""
+    overall = statistics.fmean(seconds for of_method in took.values() for seconds in of_method)
+    means = {method: statistics.fmean(seconds) for method, seconds in took.items()}
+    return sum(means.get(training.config.method, overall) for training in trainings)
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
