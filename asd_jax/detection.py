@@ -33,12 +33,22 @@ _HELD_BACK = "held_back_scores.json"
 
 
 def clip_scores(
-    trained: Trained, workdir: str, clips: Sequence[StoredClip], log_mels: Iterable[np.ndarray], total: int | None
+    trained: Trained,
+    workdir: str,
+    clips: Sequence[StoredClip],
+    log_mels: Iterable[np.ndarray],
+    total: int | None = None,
+    keep_embeddings: bool = False,
 ) -> np.ndarray:
     """Anomaly scores [runs, clips] of log-mels [frames, mels], each at least one window long.
 
-    `clips` says what they are; it may be filled while the log-mels are drawn. `total`, where known, is for a progress
-    bar. Embeddings are kept in the workdir as those of "test" where `total` is given.
+    Args:
+        trained: what scores them.
+        workdir: where its inlier models are, if it has some.
+        clips: what the log-mels are of; may be filled while they are drawn.
+        log_mels: of the clips.
+        total: their number, where known, for a progress bar.
+        keep_embeddings: in the workdir, as those of "test".
 
     Raises:
         UserError: the inlier models cannot be fitted, or there is none for a clip's machine ID.
@@ -49,7 +59,7 @@ def clip_scores(
     runs = embed(trained, clips, log_mels, total)
     if not runs:
         return np.zeros((trained.config.num_runs, 0))
-    if total is not None:
+    if keep_embeddings:
         for run, embeddings in enumerate(runs):
             embeddings.save(embeddings_file(workdir, run, "test"))
     return np.stack([score_embeddings(workdir, run, embeddings).score for run, embeddings in enumerate(runs)])

@@ -40,7 +40,7 @@ def evaluate_workdir(workdir: str, labels_csv: str | None = None, devices: Seque
     config = trained.config
     store = records.open_store(config.data_dir, config.features)
     clips, log_mels = _test_clips(store, trained)
-    scores = detection.clip_scores(trained, workdir, clips, log_mels, len(clips))
+    scores = detection.clip_scores(trained, workdir, clips, log_mels, len(clips), keep_embeddings=True)
     by_section = store.find(clips[0].machine).dataset == "dcase2021"
     listed = {} if labels_csv is None else read_label_list(labels_csv)
     groups: dict[_Group, list[int]] = {}
@@ -71,7 +71,7 @@ def evaluate_workdir(workdir: str, labels_csv: str | None = None, devices: Seque
         machines = ", ".join(sorted({"/".join(clip.machine) for clip in clips}))
         return (
             f"Scored {len(clips)} clips of {machines}. Not measured: that takes "
-            " clips labelled normal and clips labelled anomalous (--labels=eval_data_list.csv).\n"
+            "clips labelled normal and clips labelled anomalous (--labels=eval_data_list.csv).\n"
             f"Wrote {folder}"
         )
 

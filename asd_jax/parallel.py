@@ -138,7 +138,10 @@ def train_steps(mesh: Mesh, method: Method, optimizer: Optimizer) -> Callable:
     ) -> tuple[State, Batch]:
         state, block = jax.tree.map(lambda x: x[0], states), jax.tree.map(lambda x: x[:, 0], block)
         length = len(block["product"])
-        at = lambda i: jax.tree.map(lambda x: x[i], (block, values))  # noqa: E731
+
+        def at(i: int | jax.Array) -> tuple[Batch, Batch]:
+            return jax.tree.map(lambda x: x[i], (block, values))
+
         if length == 1:  # no loop: the compiler may use the state's memory in place
             state, metrics = step(state, log_mels, *at(0))
             return jax.tree.map(lambda x: x[None], state), jax.tree.map(lambda x: x[None, None], metrics)

@@ -75,7 +75,7 @@ def score_recordings(
             clips.append(StoredClip(machine, file, -1, "source", ""))
             yield log_mel
 
-    scores = detection.clip_scores(trained, workdir, clips, read(), None).mean(0)
+    scores = detection.clip_scores(trained, workdir, clips, read()).mean(0)
     decisions = [] if threshold is None else ["anomalous" if score > threshold else "normal" for score in scores]
     names = [os.path.relpath(file, source) if os.path.isdir(source) else file for file in scored]
     columns = {"file": names, "score": scores.tolist()} | ({"decision": decisions} if decisions else {})

@@ -220,7 +220,7 @@ class _Training:
                     break
         print(f"Run {_span(runs)}: {log.waited / log.trained:.1%} of the time was waiting for input")
         if self.stop.came:
-            print(f"Stopped by SIGTERM after step {done}, which is saved: run the same command to go on.")
+            print(f"Stopped after step {done}, which is saved: run the same command to go on.")
             raise SystemExit(128 + signal.SIGTERM)
 
     def _start(self, runs: Sequence[int], checkpoints: Sequence[RunCheckpoints]) -> tuple[int, parallel.State]:

@@ -220,7 +220,10 @@ def test_an_absent_domain_and_absent_types_of_2021_are_listed(tmp_path):
 )
 def test_a_packed_zip_of_2021_is_listed_until_it_is_unpacked(tmp_path, name, target, there):
     (tmp_path / name).touch()
-    packed = lambda: [p for p in check.check(str(tmp_path), "dcase2021", RATE).all_problems if "not unpacked" in p]  # noqa: E731
+
+    def packed():
+        return [p for p in check.check(str(tmp_path), "dcase2021", RATE).all_problems if "not unpacked" in p]
+
     assert packed() == [f"{tmp_path}/{name} is not unpacked: unzip it in {tmp_path}/{target}."]
     write(tmp_path / target / "fan" / there / "any.wav")
     assert packed() == []

@@ -42,7 +42,7 @@ def test_separable_sounds_are_told_apart_and_new_recordings_decided(config, tmp_
     assert all(decided[f"high_{i}.wav"] == "anomalous" for i in range(6))
     assert sum(decided[f"low_{i}.wav"] == "normal" for i in range(6)) >= 4
     found = json.loads((tmp_path / "run" / "threshold.json").read_text())
-    assert found["thresholds"] == {"00": outcome.threshold}
+    assert found["thresholds"] == {"drill/00": outcome.threshold}
     trained_on = json.loads((tmp_path / "run" / "training.json").read_text())
     assert trained_on["normal_clips"] == 20 and sorted(trained_on["held_back"]) == sorted(
         found["scores_of_held_back_normal_clips"]["drill/00"]
@@ -97,6 +97,6 @@ def test_new_recordings_score_as_the_same_clips_from_records(config, data_dir, t
     store = records.open_store(str(data_dir), "paper1")
     clips, log_mels = zip(*store.clips(("drill", "00"), "test"), strict=True)
     trained = scoring.load_trained(str(tmp_path / "run"))
-    stored = detection.clip_scores(trained, str(tmp_path / "run"), clips, log_mels, None)
+    stored = detection.clip_scores(trained, str(tmp_path / "run"), clips, log_mels)
     assert [os.path.basename(f) for f in outcome.files] == [clip.name for clip in clips]
     np.testing.assert_allclose(outcome.scores, stored[0], atol=0.02)  # records are rounded to float16

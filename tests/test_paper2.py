@@ -73,7 +73,7 @@ def test_scores_and_decisions_are_files_of_the_challenge(workdir):
         decided = dict(csv.reader(file))
     with open(workdir / "scores" / f"anomaly_score_{ends[1]}") as file:
         scores = dict(csv.reader(file))
-    threshold = json.loads((workdir / "threshold.json").read_text())["thresholds"]["03"]
+    threshold = json.loads((workdir / "threshold.json").read_text())["thresholds"]["drill/03"]
     assert decided == {name: str(int(float(score) > threshold)) for name, score in scores.items()}
     assert list(decided)[0] == "section_03_source_test_0000.wav" and len(decided) == 20
     result = (workdir / "scores" / "result.csv").read_text()

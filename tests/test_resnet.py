@@ -26,13 +26,16 @@ def test_parameter_count(blocks, count):
     assert sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(params)) == count
 
 
+def is_norm(module, _):
+    return isinstance(module, layers.BatchNorm)
+
+
 def test_map_sizes():
     """The first convolution and the three max-pools shrink the map as in the released code."""
     model = ResNet()
 
     def maps(log_mels):
         variables = model.init(jax.random.key(0), log_mels, False)
-        is_norm = lambda module, _: isinstance(module, layers.BatchNorm)  # noqa: E731
         return model.apply(variables, log_mels, False, capture_intermediates=is_norm)[1]["intermediates"]
 
     shapes = jax.tree.map(lambda leaf: leaf.shape, jax.eval_shape(maps, jnp.zeros((2, 256, 128))))
@@ -62,7 +65,10 @@ def test_receptive_field_of_the_text_is_87():
     variables = initialise(model, 199, 199)
 
     def centre(log_mels):
-        final = lambda module, _: isinstance(module, layers.BatchNorm) and module.name == "BatchNorm_1"  # noqa: E731
+
+        def final(module, _):
+            return is_norm(module, _) and module.name == "BatchNorm_1"
+
         state = model.apply(variables, log_mels, False, capture_intermediates=final)[1]
         (maps,) = state["intermediates"]["BatchNorm_1"]["__call__"]
         return maps[0, maps.shape[1] // 2, maps.shape[2] // 2, 0]

@@ -96,7 +96,10 @@ def test_ids_differ_and_types_differ_more():
         for machine_type in MACHINE_TYPES
         for machine_id in ("00", "01")
     }
-    distance = lambda a, b: np.linalg.norm(centre[a] - centre[b])  # noqa: E731
+
+    def distance(a, b):
+        return np.linalg.norm(centre[a] - centre[b])
+
     for machine_type in MACHINE_TYPES:
         siblings = distance((machine_type, "00"), (machine_type, "01"))
         others = min(distance((machine_type, "00"), machine) for machine in centre if machine[0] != machine_type)

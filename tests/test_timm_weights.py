@@ -101,7 +101,10 @@ def test_every_tensor_lands_in_its_place(published, shapes):
     assert placed == taken - 2 * 32 * 9  # of the first convolution's three input channels, one is left
     # nothing else is touched, and the result is what the encoder takes
     assert params["Dense_0"] is shapes[0]["Dense_0"]
-    like = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)  # noqa: E731
+
+    def like(tree):
+        return jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+
     assert like((params, batch_stats)) == like(shapes)
 
 

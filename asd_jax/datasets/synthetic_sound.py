@@ -105,7 +105,10 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
 
 def _individual(kind: Machine, rng: np.random.Generator) -> Machine:
     """One machine (ID) of its type."""
-    near = lambda value, spread: value * np.exp(rng.normal(0, spread))  # noqa: E731
+
+    def near(value: float, spread: float) -> float:
+        return value * np.exp(rng.normal(0, spread))
+
     return dataclasses.replace(
         kind,
         speed=near(kind.speed, 0.06),

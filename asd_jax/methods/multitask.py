@@ -170,7 +170,10 @@ def mix(key: jax.Array, samples: Samples, mixup: Mixup, progress: jax.Array, axi
         whole = jax.tree.map(lambda x: jax.lax.all_gather(x, axis_name, tiled=True), samples)
     partner_key, coefficient_key, batch_key = jax.random.split(key, 3)
     count = len(whole.target)
-    own = lambda drawn: jax.lax.dynamic_slice(drawn, (first,), (rows,))  # noqa: E731
+
+    def own(drawn: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(drawn, (first,), (rows,))
+
     partner = jax.tree.map(lambda x: x[own(jax.random.permutation(partner_key, count))], whole)
     coefficient = own(jax.random.beta(coefficient_key, mixup.alpha, mixup.alpha, (count,)))
     probability = {
