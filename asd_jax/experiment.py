@@ -96,8 +96,20 @@ def _among(key: str, value: str, allowed: Collection[str]) -> None:
 
 
 def make_method(config: ml_collections.ConfigDict, products: int = 1) -> Method:
-    """The system that the config describes, for so many target machines."""
-    method = _METHODS[config.method].make(config, products)
+    """The system that the config describes, for so many target machines.
+
+    Raises:
+        UserError: a key of the system is missing, or the window does not fit the network.
+    """
+    try:
+        method = _METHODS[config.method].make(config, products)
+    except AttributeError as error:
+        [missing] = error.args  # of ml_collections: a KeyError, which guesses in a second line what was meant
+        key = missing.args[0].splitlines()[0]
+        method = config.method
+        raise UserError(
+            f"The recipe has no key {key}, which config.method={method!r} needs: take configs/{method}.py."
+        ) from error
     try:
         jax.eval_shape(method.init, jax.random.key(0))
     except ValueError as error:

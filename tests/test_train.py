@@ -169,15 +169,15 @@ def test_runs_train_side_by_side_where_they_can_start_together(steps, width, gro
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(config, tmp_path, monkeypatch):
     train.train(config, str(tmp_path))  # six epochs
-    real = train.input_pipeline.batches
+    real = train.input_pipeline.blocks
 
     def poisoned(*args, **options):
-        for step, batch in enumerate(real(*args, **options)):
-            if step == 7:
-                batch["log_mel"] = batch["log_mel"] * np.float16(np.inf)
-            yield batch
+        for block in real(*args, **options):
+            if block.first_step == 7:
+                block.arrays["log_mel"] = block.arrays["log_mel"] * np.float16(np.inf)
+            yield block
 
-    monkeypatch.setattr(train.input_pipeline, "batches", poisoned)
+    monkeypatch.setattr(train.input_pipeline, "blocks", poisoned)
     with pytest.raises(UserError, match="Step 8 of run 0"):
         train.train(config, str(tmp_path / "poisoned"))
     assert checkpoints.RunCheckpoints(str(tmp_path / "poisoned"), 0).steps() == [6]
@@ -208,7 +208,8 @@ def test_a_changed_config_is_refused_by_its_key(config, tmp_path):
         ("held_back", 1, "at least 2"),
         ("blocks", (4, 4), "three numbers"),
         ("learning_rate", float("inf"), "learning_rate=inf"),
-        ("method", "autoencoder", "proxy_outlier"),
+        ("method", "proxyoutlier", "proxy_outlier"),
+        ("method", "autoencoder", "no key 'widths', which config.method='autoencoder' needs"),
         ("data_dir", "", "config.data_dir is empty"),
         ("window", 4, "window=4"),
         ("window", 640, "640 frames"),
