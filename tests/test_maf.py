@@ -235,6 +235,13 @@ def test_normed_values_have_the_learnt_deviation_and_mean():
     assert_close(y.std(0), jnp.exp(params["log_gamma"]), 1e-4)
 
 
+def test_values_that_do_not_vary_are_scaled_by_the_epsilon():
+    norm = FlowBatchNorm()
+    x = np.full((6, 2), 3, np.float32)
+    (mean, log_scale), _ = apply(norm, init(norm, x, train=True), x, train=True, mutable="batch_stats")
+    assert_close((mean, log_scale), (x[0], np.full(2, np.log(1e-5) / 2)))
+
+
 @pytest.mark.parametrize("dims", [1, 2])
 def test_the_density_integrates_to_one(dims):
     flow = MAF(CONDITIONS, blocks=2, hidden=9)

@@ -6,10 +6,14 @@ import optax
 import pytest
 
 from asd_jax import parallel
+from asd_jax.methods.autoencoder import Autoencoder
 from asd_jax.methods.proxy_outlier import ProxyOutlier
+from asd_jax.models.autoencoder import DenseAutoencoder
 from asd_jax.models.resnet import ResNet
 from tests.steps import take_steps
 
+DENSE = Autoencoder(DenseAutoencoder((8, 2, 8), axis_name=parallel.DATA), window=32, n_mels=32)
+"""Compiles in a moment, where it does not matter what is trained."""
 METHOD = ProxyOutlier(ResNet(blocks=(2, 1, 1), width=4, axis_name=parallel.DATA), window=32, n_mels=32)
 
 
@@ -31,8 +35,8 @@ def batches(runs, steps, batch_size=8):
         yield {"log_mel": log_mel.astype(np.float32), "product": np.tile(product, (len(runs), 1))}
 
 
-def train(runs, devices, steps=4, block=1):
-    states, metrics, mesh = take_steps(METHOD, sgd, batches(runs, steps), runs, devices, seed=1, block=block)
+def train(runs, devices, steps=4, block=1, method=METHOD):
+    states, metrics, mesh = take_steps(method, sgd, batches(runs, steps), runs, devices, seed=1, block=block)
     return jax.device_get(states), metrics["loss"], mesh
 
 
@@ -52,33 +56,33 @@ def test_four_devices_equal_one():
 def test_gradients_of_a_split_batch_equal_those_of_the_whole():
     found = []
     for devices in (1, 4):
-        states, _, mesh = take_steps(METHOD, plain, batches([0], 1), devices=devices, seed=1, learning_rate=1.0)
-        before = parallel.init_states(mesh, METHOD, plain)(1, np.array([0], np.int32))
+        states, _, mesh = take_steps(DENSE, plain, batches([0], 1), devices=devices, seed=1, learning_rate=1.0)
+        before = parallel.init_states(mesh, DENSE, plain)(1, np.array([0], np.int32))
         found.append(jax.tree.map(lambda a, b: a - b, *jax.device_get((before.params, states.params))))
     size = max(np.abs(x).max() for x in jax.tree.leaves(found[0]))
     close(*found, atol=1e-5 * size)
 
 
 def test_runs_side_by_side_equal_single_runs():
-    together, losses, mesh = train([0, 1], 2)
+    together, losses, mesh = train([0, 1], 2, method=DENSE)
     assert mesh.shape == {"run": 2, "data": 1}
     for position, run in enumerate([0, 1]):
-        alone, losses_alone, _ = train([run], 1)
+        alone, losses_alone, _ = train([run], 1, method=DENSE)
         np.testing.assert_allclose(losses[:, position], losses_alone[:, 0], rtol=1e-6)
         close(jax.tree.map(lambda x: x[position], together.params), jax.tree.map(lambda x: x[0], alone.params), 1e-6)
     assert abs(losses[0, 0] - losses[0, 1]) > 1e-4
 
 
 def test_scores_of_a_split_batch_equal_those_of_the_whole():
-    states, _, mesh = train([0, 1], 2)
+    states, _, mesh = train([0, 1], 2, method=DENSE)
     windows = np.random.default_rng(0).normal(size=(8, 32, 32)).astype(np.float32)
     product = np.zeros(8, np.int32)
-    scores = np.asarray(parallel.output_step(mesh, METHOD)(states, windows, product)["score"])
+    scores = np.asarray(parallel.output_step(mesh, DENSE)(states, windows, product)["score"])
     assert scores.shape == (2, 8)
     one = parallel.make_mesh(1, 8, jax.devices()[:1])
     for run in range(2):
         single = jax.tree.map(lambda x: x[run : run + 1], states)
-        alone = np.asarray(parallel.output_step(one, METHOD)(single, windows, product)["score"])
+        alone = np.asarray(parallel.output_step(one, DENSE)(single, windows, product)["score"])
         np.testing.assert_allclose(scores[run], alone[0], rtol=1e-5, atol=1e-6)
 
 
@@ -97,14 +101,14 @@ def test_idle_devices_are_named():
 
 
 def test_taking_a_run_out_and_putting_it_back():
-    states, _, mesh = train([0, 1], 2)
+    states, _, mesh = train([0, 1], 2, method=DENSE)
     singles = [parallel.take_run(mesh)(states, i) for i in range(2)]
     close(parallel.stack_runs(mesh, singles), states, 0)
 
 
 def test_many_steps_at_once_equal_single_steps():
-    one, losses_one, _ = train([0, 1], 2, steps=5)
-    many, losses_many, _ = train([0, 1], 2, steps=5, block=3)  # the last block holds two steps
+    one, losses_one, _ = train([0, 1], 2, steps=5, method=DENSE)
+    many, losses_many, _ = train([0, 1], 2, steps=5, block=3, method=DENSE)  # the last block holds two steps
     assert losses_many.shape == (5, 2)
     np.testing.assert_allclose(losses_one, losses_many, rtol=1e-5)
     close((one.params, one.batch_stats, one.step), (many.params, many.batch_stats, many.step), 1e-5)
@@ -117,8 +121,8 @@ def test_windows_cut_out_on_the_devices_equal_those_that_are_given():
     product = np.tile(np.repeat(np.int32([0, -1]), 4), (1, 1))
     on_host = [{"log_mel": log_mels[one[..., None] + np.arange(32)], "product": product} for one in first]
     on_device = [{"first": one, "product": product} for one in first]
-    states, metrics, _ = take_steps(METHOD, sgd, on_host, devices=2)
-    other, told, _ = take_steps(METHOD, sgd, on_device, devices=2, block=2, log_mels=log_mels)
+    states, metrics, _ = take_steps(DENSE, sgd, on_host, devices=2)
+    other, told, _ = take_steps(DENSE, sgd, on_device, devices=2, block=2, log_mels=log_mels)
     np.testing.assert_allclose(metrics["loss"], told["loss"], rtol=1e-5)
     close(states.params, other.params, 1e-5)
 
@@ -126,4 +130,4 @@ def test_windows_cut_out_on_the_devices_equal_those_that_are_given():
 def test_one_program_serves_all_schedules_and_seeds():
     mesh = parallel.make_mesh(1, 8, jax.devices()[:1])
     shapes = (sgd, False, (1, 1, 8), ("progress", "learning_rate"), None, np.float32)
-    assert parallel.compile_steps(mesh, METHOD, *shapes) is parallel.compile_steps(mesh, METHOD, *shapes)
+    assert parallel.compile_steps(mesh, DENSE, *shapes) is parallel.compile_steps(mesh, DENSE, *shapes)
