@@ -32,7 +32,7 @@ from asd_jax.outliers import is_machine
 from asd_jax.parallel import DATA
 
 _CONFIG, _SUMMARY = "config.json", "training.json"
-_MAY_CHANGE = ("compilation_cache", "inlier", "inlier_p")
+_MAY_CHANGE = ("compilation_cache", "inlier", "inlier_p", "steps_per_dispatch")
 """Keys that have no say in what is trained."""
 _RISE = 0.3  # share of a one-cycle schedule in which the rate rises
 

@@ -45,7 +45,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.beta2 = 0.999  # Adam
 
     # Housekeeping
-    config.steps_per_dispatch = 32  # that the devices take without the host; no number depends on it
+    config.steps_per_dispatch = 32  # that the devices take without the host; changes numbers by float rounding only
     config.checkpoint_epochs = 10  # epochs between checkpoints
     config.compilation_cache = "~/.cache/asd_jax"  # empty: compile anew each time
 

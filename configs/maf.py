@@ -47,7 +47,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.score = "own_id"  # the density given the clip's own ID; or all_ids, the mean density given any
 
     # Housekeeping
-    config.steps_per_dispatch = 8  # that the devices take without the host; no number depends on it
+    config.steps_per_dispatch = 8  # that the devices take without the host; changes numbers by float rounding only
     config.checkpoint_epochs = 5  # epochs between checkpoints
     config.compilation_cache = "~/.cache/asd_jax"  # empty: compile anew each time
 
