@@ -142,7 +142,7 @@ def train_steps(mesh: Mesh, method: Method, optimizer: Optimizer) -> Callable:
         def at(i: int | jax.Array) -> tuple[Batch, Batch]:
             return jax.tree.map(lambda x: x[i], (block, values))
 
-        if length == 1:  # no loop: the compiler may use the state's memory in place
+        if length == 1:  # the large networks: no loop around their step
             state, metrics = step(state, log_mels, *at(0))
             return jax.tree.map(lambda x: x[None], state), jax.tree.map(lambda x: x[None, None], metrics)
         shapes = jax.eval_shape(lambda: step(state, log_mels, *at(0))[1])

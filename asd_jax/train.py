@@ -147,10 +147,10 @@ class _Training:
         size = sum(np.prod(x.shape, dtype=int) for x in jax.tree.leaves(self.one_run.params))
         data = self.data
         config = self.config
-        names = ["/".join(machine) for machine in data.machines]
+        machines = ", ".join("/".join(machine) for machine in data.machines)
         outliers = f", {len(data.outliers)} in outlier set {config.outlier_set}" if "outlier_set" in config else ""
         print(
-            f"{', '.join(names)}: {len(data.target)} normal clips, {len(data.held_back)} held back{outliers}; "
+            f"{machines}: {len(data.target)} normal clips, {len(data.held_back)} held back{outliers}; "
             f"{size:,} parameters; {self.epoch_steps} steps an epoch"
         )
         print(parallel.describe(self.mesh))

@@ -186,7 +186,7 @@ def _max_pool_backward(residuals: tuple[Array, Array], dy: Array) -> tuple[Array
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
-def _mean(x: Array, axis_name: str | None) -> Array:
+def batch_mean(x: Array, axis_name: str | None) -> Array:
     """Mean of every channel in float32, over the devices of `axis_name` too."""
     mean = jnp.mean(x, axis=tuple(range(x.ndim - 1)), dtype=jnp.float32)
     return lax.pmean(mean, axis_name) if axis_name else mean
@@ -207,8 +207,8 @@ def batch_norm(
 def _batch_norm_forward(
     x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    mean = _mean(x, axis_name)
-    variance = jnp.maximum(_mean(jnp.square(x.astype(jnp.float32)), axis_name) - mean**2, 0)
+    mean = batch_mean(x, axis_name)
+    variance = jnp.maximum(batch_mean(jnp.square(x.astype(jnp.float32)), axis_name) - mean**2, 0)
     inverse = lax.rsqrt(variance + epsilon)
     y = x * (inverse * scale) + (bias - mean * inverse * scale)
     return (y.astype(x.dtype), mean, variance), (x, scale, mean, inverse)
@@ -263,15 +263,20 @@ class BatchNorm(nn.Module):
             factor = scale * lax.rsqrt(variance.value + self.epsilon)
             return (x * factor + (bias - mean.value * factor)).astype(x.dtype)
         axis_name = None if self.is_initializing() else self.axis_name  # init runs outside the mesh
-        y, batch_mean, batch_variance = batch_norm(x, scale, bias, self.epsilon, axis_name)
+        y, current_mean, current_variance = batch_norm(x, scale, bias, self.epsilon, axis_name)
         if not self.is_initializing():
             count = x.size // x.shape[-1] * (lax.axis_size(axis_name) if axis_name else 1)
-            unbiased = batch_variance * (count / max(count - 1, 1))
-            momentum = jnp.minimum(self.momentum, batches.value / (batches.value + 1))
-            mean.value = momentum * mean.value + (1 - momentum) * batch_mean
-            variance.value = momentum * variance.value + (1 - momentum) * unbiased
-            batches.value += 1
+            unbiased = current_variance * (count / max(count - 1, 1))
+            follow(batches, self.momentum, (mean, current_mean), (variance, unbiased))
         return y
+
+
+def follow(batches: nn.Variable, momentum: float, *running: tuple[nn.Variable, Array]) -> None:
+    """Running statistics, as `BatchNorm` keeps them, after one more batch: (statistic, its value in the batch)."""
+    momentum = jnp.minimum(momentum, batches.value / (batches.value + 1))
+    for variable, value in running:
+        variable.value = momentum * variable.value + (1 - momentum) * value
+    batches.value += 1
 
 
 class Dropout(nn.Module):

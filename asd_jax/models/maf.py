@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from asd_jax.models.layers import batch_mean, follow
+
 Array = jax.Array
 
 INPUT_ORDERS = ("sequential", "random")
@@ -132,20 +134,14 @@ class FlowBatchNorm(nn.Module):
         batches = self.variable("batch_stats", "batches", jnp.zeros, ())
         mean, variance = running_mean.value, running_variance.value
         if train and not self.is_initializing():  # init runs outside the mesh
-            mean = self._mean(x)
-            variance = self._mean(jnp.square(x - mean))
+            mean = batch_mean(x, self.axis_name)
+            variance = batch_mean(jnp.square(x - mean), self.axis_name)
             count = len(x) * (lax.axis_size(self.axis_name) if self.axis_name else 1)
             unbiased = variance * (count / max(count - 1, 1))
-            momentum = jnp.minimum(self.momentum, batches.value / (batches.value + 1))
-            running_mean.value = momentum * running_mean.value + (1 - momentum) * lax.stop_gradient(mean)
-            running_variance.value = momentum * running_variance.value + (1 - momentum) * lax.stop_gradient(unbiased)
-            batches.value += 1
+            seen = lax.stop_gradient((mean, unbiased))
+            follow(batches, self.momentum, (running_mean, seen[0]), (running_variance, seen[1]))
         log_scale = 0.5 * jnp.log(variance + self.epsilon) - log_gamma
         return mean - beta * jnp.exp(log_scale), log_scale
-
-    def _mean(self, x: Array) -> Array:
-        mean = jnp.mean(x, axis=0)
-        return lax.pmean(mean, self.axis_name) if self.axis_name else mean
 
 
 class MAF(nn.Module):
