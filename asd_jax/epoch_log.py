@@ -48,18 +48,18 @@ class EpochLog:
         last step.
 
         Raises:
-            UserError: a loss or an update is not finite.
+            UserError: a loss or a gradient is not finite.
         """
         values = {name: np.asarray(value) for name, value in metrics.items()}
         validation = values.pop("validation_loss", None)
         values = {name: value[:count, : len(self.runs)] for name, value in values.items()}
-        wrong = ~np.isfinite(values["loss"]) | ~np.isfinite(values["update_norm"])
+        wrong = ~np.isfinite(values["loss"]) | ~np.isfinite(values["gradient_norm"])
         if wrong.any():
             step, run = np.argwhere(wrong)[0]
-            loss, update = (values[name][step, run] for name in ("loss", "update_norm"))
+            loss, gradient = (values[name][step, run] for name in ("loss", "gradient_norm"))
             where = f"Step {first_step + step + 1} of run {self.runs[run]}"
             raise UserError(
-                f"{where}: the loss is {loss} and the update's norm {update}; "
+                f"{where}: the loss is {loss} and the gradient's norm {gradient}; "
                 "training stopped and the last checkpoint is kept: lower config.learning_rate, or look at the data."
             )
         self.parts.append(values)

@@ -261,6 +261,8 @@ class AdamW:
 
     def __call__(self, values: dict[str, jax.Array]) -> optax.GradientTransformation:
         """The optimiser at the values of one step."""
+        if not self.weight_decay:  # optax would read all parameters for a decay of 0
+            return optax.adam(values["learning_rate"], b1=values["b1"], b2=self.b2)
         return optax.adamw(values["learning_rate"], b1=values["b1"], b2=self.b2, weight_decay=self.weight_decay)
 
 

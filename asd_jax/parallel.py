@@ -9,7 +9,7 @@ import collections
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from asd_jax.methods import Method
+from asd_jax.models.layers import mean_over_devices
 
 RUN, DATA = "run", "data"
 Batch = dict[str, jax.Array]
@@ -117,7 +118,7 @@ def train_steps(mesh: Mesh, method: Method, optimizer: Optimizer) -> Callable:
     values: [steps] of "progress", the share of the training's steps that are done, and what the optimizer asks for.
 
     `method.loss` sees one run's rows on one device; its losses and metrics are means over rows, its batch statistics
-    already those of the whole batch. To its metrics come "loss", "update_norm" (of all parameters together) and
+    already those of the whole batch. To its metrics come "loss", "gradient_norm" (of all parameters together) and
     "learning_rate".
     """
 
@@ -127,9 +128,9 @@ def train_steps(mesh: Mesh, method: Method, optimizer: Optimizer) -> Callable:
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
         grad = jax.value_and_grad(method.loss, has_aux=True)
         (value, (batch_stats, metrics)), grads = grad(state.params, state.batch_stats, batch, key, values["progress"])
-        grads, metrics = jax.lax.pmean((grads, {"loss": value, **metrics}), DATA)
+        grads, metrics = mean_over_devices((grads, {"loss": value, **metrics}), DATA)
         updates, opt_state = optimizer(values).update(grads, state.opt_state, state.params)
-        metrics |= {"update_norm": optax.tree.norm(updates), "learning_rate": values["learning_rate"]}
+        metrics |= {"gradient_norm": optax.tree.norm(grads), "learning_rate": values["learning_rate"]}
         params = optax.apply_updates(state.params, updates)
         return State(state.step + 1, state.key, params, batch_stats, opt_state, state.best), metrics
 
@@ -166,7 +167,15 @@ def train_steps(mesh: Mesh, method: Method, optimizer: Optimizer) -> Callable:
 
 
 @functools.cache
-def compile_steps(
+def compile_steps(*shapes: Any) -> Callable:
+    """`trace_steps`, compiled; the same shapes are compiled once, which is said."""
+    began = time.perf_counter()
+    compiled = trace_steps(*shapes).lower().compile()
+    print(f"Compiled the training step in {time.perf_counter() - began:.1f} s")
+    return compiled
+
+
+def trace_steps(
     mesh: Mesh,
     method: Method,
     optimizer: Optimizer,
@@ -175,8 +184,8 @@ def compile_steps(
     values: tuple[str, ...],
     log_mels: tuple[int, int] | None,
     dtype: type,
-) -> Callable:
-    """`train_steps`, compiled for certain shapes; the same ones are compiled once, which is said.
+) -> jax.stages.Traced:
+    """`train_steps`, traced for certain shapes.
 
     Args:
         mesh: the devices.
@@ -194,20 +203,15 @@ def compile_steps(
         block["first"] = jax.ShapeDtypeStruct(of_block, np.int32)
     else:
         block["log_mel"] = jax.ShapeDtypeStruct((*of_block, method.window, method.n_mels), dtype)
+    states = jax.eval_shape(init_states(mesh, method, optimizer, validated), 0, np.arange(runs))
     everywhere = NamedSharding(mesh, P())
-    began = time.perf_counter()
-    compiled = train_steps(mesh, method, optimizer).lower(
-        placed(
-            jax.eval_shape(init_states(mesh, method, optimizer, validated), 0, np.arange(runs)), state_sharding(mesh)
-        ),
+    return train_steps(mesh, method, optimizer).trace(
+        placed(states, state_sharding(mesh)),
         placed(jax.ShapeDtypeStruct(log_mels, dtype) if log_mels else None, everywhere),
         placed(block, block_sharding(mesh)),
         placed({name: jax.ShapeDtypeStruct((steps,), np.float32) for name in values}, everywhere),
         jax.ShapeDtypeStruct((), np.int32, sharding=everywhere),
     )
-    compiled = compiled.compile()
-    print(f"Compiled the training step in {time.perf_counter() - began:.1f} s")
-    return compiled
 
 
 @functools.cache
@@ -249,8 +253,9 @@ def output_step(mesh: Mesh, method: Method) -> Callable:
 
 @functools.cache
 def _compiler_options(platform: str) -> dict[str, str] | None:
-    """On the CPU, XLA's library YNN runs a convolution on one thread: it is left the sums only, which it does well."""
-    options = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+    """On the CPU, XLA's library YNN does sums and matrix products well, but a convolution on one thread: not that."""
+    types = ("LIBRARY_FUSION_TYPE_REDUCE", "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT")
+    options = {"xla_cpu_experimental_ynn_fusion_type": ",".join(types)}
     if platform != "cpu":
         return None
     try:

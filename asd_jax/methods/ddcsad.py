@@ -20,6 +20,7 @@ import optax
 
 from asd_jax.embeddings import segment_starts
 from asd_jax.models.efficientnet import Encoder
+from asd_jax.models.layers import mean_over_devices
 
 _MARGIN = 2.0
 """Squared distance beyond which a sample's other centroid is far enough: that of orthogonal vectors of length 1."""
@@ -67,8 +68,7 @@ class Ddcsad:
         embedding = _unit(outputs["embedding"])
         shares = jnp.stack([positive, 1 - positive])
         sums, counts = shares @ embedding, shares.sum(1)
-        if self.network.axis_name:
-            sums, counts = jax.lax.pmean((sums, counts), self.network.axis_name)
+        sums, counts = mean_over_devices((sums, counts), self.network.axis_name)
         means = sums / jnp.maximum(counts, 1e-6)[:, None]
         running = _MOMENTUM * batch_stats["centroids"] + (1 - _MOMENTUM) * jax.lax.stop_gradient(means)
         loss, metrics = self._losses(outputs["product"][:, 0], embedding, positive, running)

@@ -15,6 +15,7 @@ import optax
 
 from asd_jax.embeddings import segment_starts
 from asd_jax.models.efficientnet import Encoder
+from asd_jax.models.layers import mean_over_devices
 
 SCHEDULES = ("always", "falling", "rising")
 DOMAINS = ("log", "power")
@@ -147,7 +148,7 @@ def product_loss(logits: jax.Array, products: jax.Array, weight: jax.Array, axis
         without a target sample. On a split batch, the mean over the devices is that of the whole batch.
     """
     cross_entropy = optax.sigmoid_binary_cross_entropy(logits, products).sum(-1)
-    total = jax.lax.pmean(weight.sum(), axis_name) if axis_name else weight.sum()
+    total = mean_over_devices(weight.sum(), axis_name)
     return jnp.sum(weight * cross_entropy) / (logits.shape[-1] * jnp.maximum(total, 1e-6))
 
 

@@ -5,6 +5,7 @@ many times longer than the arithmetic needs; there an equal formulation stands i
 """
 
 import functools
+from typing import TypeVar
 
 import flax.linen as nn
 import jax
@@ -12,9 +13,10 @@ import jax.numpy as jnp
 from jax import lax
 
 Array = jax.Array
+Tree = TypeVar("Tree")
 
-_CHUNK = 16
-"""Images whose patches are laid out at a time: one matrix product is then large enough for all cores, and no larger."""
+_CHUNK = 2
+"""Images whose patches are laid out at a time: as many as stay in the cache until their product is taken."""
 
 
 def native_conv(x: Array, kernel: Array, stride: int, padding: int) -> Array:
@@ -49,8 +51,9 @@ def cpu_conv_gradients(x: Array, kernel: Array, dy: Array, stride: int, padding:
     by_chunk = functools.partial(by_chunk, size=size, padding=padding)
     if batch % _CHUNK:
         return dx, by_chunk(x, dy)
-    chunks = [a.reshape(batch // _CHUNK, _CHUNK, *a.shape[1:]) for a in (x, dy)]
-    return dx, lax.map(lambda chunk: by_chunk(*chunk), tuple(chunks)).sum(0)
+    x, dy = (a.reshape(batch // _CHUNK, _CHUNK, *a.shape[1:]) for a in (x, dy))
+    dkernel = jnp.zeros(kernel.shape, kernel.dtype)
+    return dx, lax.fori_loop(0, len(x), lambda i, total: total + by_chunk(x[i], dy[i]), dkernel)
 
 
 def _is_pointwise(kernel: Array, stride: int, padding: int) -> bool:
@@ -186,10 +189,14 @@ def _max_pool_backward(residuals: tuple[Array, Array], dy: Array) -> tuple[Array
 max_pool.defvjp(_max_pool_forward, _max_pool_backward)
 
 
+def mean_over_devices(values: Tree, axis_name: str | None) -> Tree:
+    """Means of arrays over the devices along a mesh axis; for one device alone, no copy as the compiler would make."""
+    return lax.pmean(values, axis_name) if axis_name and lax.axis_size(axis_name) > 1 else values
+
+
 def batch_mean(x: Array, axis_name: str | None) -> Array:
     """Mean of every channel in float32, over the devices of `axis_name` too."""
-    mean = jnp.mean(x, axis=tuple(range(x.ndim - 1)), dtype=jnp.float32)
-    return lax.pmean(mean, axis_name) if axis_name else mean
+    return mean_over_devices(jnp.mean(x, axis=tuple(range(x.ndim - 1)), dtype=jnp.float32), axis_name)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
@@ -224,8 +231,7 @@ def _batch_norm_backward(
     count = x.size // x.shape[-1]
     # scale and bias get this device's share, as every parameter does; x needs the means over the whole batch.
     dscale, dbias = count * mean_dy_normed, count * mean_dy
-    if axis_name:
-        mean_dy, mean_dy_normed = lax.pmean((mean_dy, mean_dy_normed), axis_name)
+    mean_dy, mean_dy_normed = mean_over_devices((mean_dy, mean_dy_normed), axis_name)
     # scale * inverse * (dy - mean(dy) - normed * mean(dy * normed)), as one multiply-add of dy and x
     by_dy = scale * inverse
     by_x = -by_dy * inverse * mean_dy_normed
