@@ -1,5 +1,7 @@
 """What all commands share: flag parsing, and a mistake told in one sentence instead of a traceback."""
 
+import contextlib
+import ctypes
 import errno
 import os
 import re
@@ -16,7 +18,22 @@ def run(main: Callable[[], int | None]) -> None:
     """Parses the flags and runs `main`; a person's mistake ends in one sentence and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # both are read when TensorFlow is imported, in `main`
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # it would announce itself
+    keep_freed_memory()
     app.run(lambda _: _tell(main), flags_parser=_parse)
+
+
+def keep_freed_memory() -> None:
+    """Lets glibc keep what is freed: a training step on the CPU would fault the pages of its large arrays in each time.
+
+    To be called before there are threads. Elsewhere than with glibc nothing happens.
+    """
+    arena_max, mmap_max, top_pad, trim_threshold = -8, -4, -2, -1  # of mallopt(3)
+    with contextlib.suppress(AttributeError, OSError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(arena_max, 1)
+        mallopt(mmap_max, 0)
+        mallopt(top_pad, 200 << 20)
+        mallopt(trim_threshold, -1)  # unsigned: never
 
 
 def _parse(argv: list[str]) -> list[str]:
