@@ -52,14 +52,22 @@ class Prepared:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Shard:
-    """Some clips of one machine and split, one file."""
+class Shard:
+    """Some clips of one machine and split, one file.
+
+    Attributes:
+        path: the file.
+        split: "train" or "test".
+        first: place of its first clip among all of the machine and split.
+        clips: in the order in which they are stored.
+        folder: clips are called by their path below it: two of one name in two folders stay apart.
+    """
 
     path: epath.Path
     split: str
     first: int
     clips: Sequence[Clip]
-    folder: str  # clips are called by their path below it: two of one name in two folders stay apart
+    folder: str
 
     @property
     def summary(self) -> epath.Path:
@@ -87,6 +95,7 @@ def prepare(
     dtype: str = "float16",
     workers: int | None = None,
     say: Callable[[str], None] = print,
+    write_elsewhere: Callable[[Manifest, Sequence[Shard]], None] | None = None,
 ) -> Prepared:
     """Stores the log-mels of all clips; machines that are stored already, from the same clips, are kept.
 
@@ -98,6 +107,8 @@ def prepare(
         dtype: "float16" (rounds by up to 0.04 dB) or "float32".
         workers: threads that read audio and compute features; one for each core where None.
         say: where sentences about the progress go.
+        write_elsewhere: calls `write_shard` for every shard that is missing, on other machines; the threads of this
+            process compute them where None.
 
     Raises:
         UserError: data_dir holds another preset, dtype, or a machine of another data set; no space left. Where the
@@ -122,18 +133,22 @@ def prepare(
     missing = [shard for machine in todo for shard in shards[machine] if not shard.is_complete()]
     total, computed = sum(len(by_machine[machine]) for machine in todo), sum(len(shard.clips) for shard in missing)
     left_out = [sentence for machine in already_there for sentence in manifest.machines[machine].left_out]
+    for shard in missing:
+        shard.summary.unlink(missing_ok=True)  # is left where a killed run has moved the shard already
+    if write_elsewhere:
+        write_elsewhere(manifest, missing)
+        missing = []
     with (
         records.no_space_told(data_dir),
         ThreadPoolExecutor(workers) as pool,
-        tqdm.tqdm(total=total, initial=total - computed, unit="clips", smoothing=0, disable=not total) as bar,
+        tqdm.tqdm(total=total, initial=total - computed, unit="clips", smoothing=0, disable=not missing) as bar,
     ):
         unread = (clip for shard in missing for clip in shard.clips)
         results = map_ahead(pool, 2 * workers, lambda clip: _compute(clip, manifest), unread)
-        serialize = records.features(manifest.preset, dtype).serialize_example
         for machine in todo:
             for shard in shards[machine]:
                 if not shard.is_complete():
-                    _write(shard, itertools.islice(results, len(shard.clips)), serialize, bar)
+                    _write(manifest, shard, itertools.islice(results, len(shard.clips)), bar.update)
             left_out += _complete(manifest, found[machine], shards[machine])
         write_manifest(manifest)
     machines = tuple(machine for machine in found if machine in manifest.machines)
@@ -179,7 +194,7 @@ def _as_found(dataset: str, clips: Sequence[Clip], standardised_by: str) -> Mach
     )
 
 
-def _shards(manifest: Manifest, machine: MachineRecords, clips: Sequence[Clip]) -> list[_Shard]:
+def _shards(manifest: Manifest, machine: MachineRecords, clips: Sequence[Clip]) -> list[Shard]:
     """Where the clips of a machine go. Shards of other clips or another preset never have the same folder."""
     what = hashlib.sha256(repr((machine.found, manifest.preset, manifest.dtype)).encode()).hexdigest()[:16]
     folder = records.partial_folder(manifest.data_dir, machine) / what
@@ -189,7 +204,7 @@ def _shards(manifest: Manifest, machine: MachineRecords, clips: Sequence[Clip]) 
         below = os.path.commonpath([os.path.dirname(os.path.abspath(clip.path)) for clip in mine]) if mine else ""
         for first in range(0, len(mine), _SHARD_CLIPS):
             path = folder / f"{split}-{first:08}.tfrecord"
-            shards.append(_Shard(path, split, first, tuple(mine[first : first + _SHARD_CLIPS]), below))
+            shards.append(Shard(path, split, first, tuple(mine[first : first + _SHARD_CLIPS]), below))
     return shards
 
 
@@ -248,9 +263,14 @@ def _compute(clip: Clip, manifest: Manifest) -> _Result:
         return _Result(None, 0.0, str(error))
 
 
-def _write(shard: _Shard, results: Iterable[_Result], serialize: Callable[[dict], bytes], bar: tqdm.tqdm) -> None:
-    """Writes one shard and then its summary."""
-    shard.summary.unlink(missing_ok=True)
+def write_shard(manifest: Manifest, shard: Shard) -> None:
+    """Computes and writes one shard and then its summary; several processes may do so at once, and again."""
+    _write(manifest, shard, (_compute(clip, manifest) for clip in shard.clips), lambda: None)
+
+
+def _write(manifest: Manifest, shard: Shard, results: Iterable[_Result], tick: Callable[[], object]) -> None:
+    """Writes the results of one shard's clips, and then its summary; calls `tick` after every clip."""
+    serialize = records.features(manifest.preset, manifest.dtype).serialize_example
     stored, seconds, left_out = 0, 0.0, []
     with records.shard_writer(shard.path) as writer:
         for index, (clip, result) in enumerate(zip(shard.clips, results, strict=True), shard.first):
@@ -267,12 +287,12 @@ def _write(shard: _Shard, results: Iterable[_Result], serialize: Callable[[dict]
                 }
                 writer.write(serialize(example))
                 stored, seconds = stored + 1, seconds + result.seconds
-            bar.update()
+            tick()
     summary = {"clips": stored, "seconds": seconds, "left_out": left_out}
     write_atomically(shard.summary, json.dumps(summary))
 
 
-def _complete(manifest: Manifest, machine: MachineRecords, shards: Sequence[_Shard]) -> list[str]:
+def _complete(manifest: Manifest, machine: MachineRecords, shards: Sequence[Shard]) -> list[str]:
     """Puts the finished shards of a machine where they are read, and lists them. Returns why clips are left out."""
     summaries = [json.loads(shard.summary.read_text()) for shard in shards]
     left_out = [sentence for summary in summaries for sentence in summary["left_out"]]

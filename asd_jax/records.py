@@ -20,6 +20,7 @@ from etils import epath
 from asd_jax.clips import Machine, StoredClip
 from asd_jax.errors import UserError
 from asd_jax.features import FeaturePreset
+from asd_jax.files import whole_file
 from asd_jax.manifest import MachineRecords, Manifest, check_preset, read_manifest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
@@ -123,10 +124,11 @@ def features(preset: FeaturePreset, dtype: str) -> tfds.features.FeaturesDict:
     )
 
 
-def shard_writer(path: epath.Path) -> tf.io.TFRecordWriter:
-    """A new TFRecord file; a context manager, as TensorFlow's."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return tf.io.TFRecordWriter(os.fspath(path))
+@contextlib.contextmanager
+def shard_writer(path: epath.Path) -> Iterator[tf.io.TFRecordWriter]:
+    """Writes a new TFRecord file, which appears when it is whole."""
+    with whole_file(path) as unfinished, tf.io.TFRecordWriter(os.fspath(unfinished)) as writer:
+        yield writer
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ ROOMS = [
     ("manifest",),
     ("records",),
     ("prepare", "log_mels", "random_streams"),
+    ("prepare_beam",),
     ("input_pipeline",),
     ("embeddings",),
     ("inlier",),

@@ -5,9 +5,12 @@
     python tools/prepare.py --dataset=audioset --raw_dir=AUDIOSET --data_dir=DATA    # outlier set f
 
 Run it again after it was stopped: it goes on with what is missing. With --check it only says what lies in the raw
-folder, what is missing there and what is wrong, from names and audio headers.
+folder, what is missing there and what is wrong, from names and audio headers. On many machines, through Apache Beam:
+
+    python tools/prepare.py ... --beam_pipeline_options=runner=DirectRunner,direct_num_workers=4
 """
 
+import functools
 import sys
 import time
 
@@ -27,6 +30,9 @@ _GROUPS = flags.DEFINE_list("groups", [], "Recording groups of machine types, su
 _DTYPE = flags.DEFINE_enum("dtype", "float16", ["float16", "float32"], "How log-mels are stored.")
 _WORKERS = flags.DEFINE_integer("workers", None, "Threads; one for each core by default.", lower_bound=1)
 _SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Clips that cannot be used are no failure.")
+_BEAM_PIPELINE_OPTIONS = flags.DEFINE_list(
+    "beam_pipeline_options", None, "Prepare on Apache Beam with these options, such as runner=DirectRunner."
+)
 _CHECK = flags.DEFINE_bool("check", False, "Only say what is there.")
 
 
@@ -50,8 +56,21 @@ def main() -> int:
     jax.config.update("jax_platforms", "cpu")  # leaves the accelerators to a training that runs beside this
     from asd_jax.prepare import format_lines, prepare  # TensorFlow takes seconds to import
 
+    write_elsewhere = None
+    if _BEAM_PIPELINE_OPTIONS.value is not None:
+        from asd_jax.prepare_beam import write_on_beam
+
+        write_elsewhere = functools.partial(write_on_beam, _BEAM_PIPELINE_OPTIONS.value)
     begin = time.perf_counter()
-    done = prepare(clips, _DATA_DIR.value, _DATASET.value, _FEATURES.value, _DTYPE.value, _WORKERS.value)
+    done = prepare(
+        clips,
+        _DATA_DIR.value,
+        _DATASET.value,
+        _FEATURES.value,
+        _DTYPE.value,
+        _WORKERS.value,
+        write_elsewhere=write_elsewhere,
+    )
     seconds = time.perf_counter() - begin
     print(*format_lines(done), sep="\n")
     print(
