@@ -139,6 +139,7 @@ def _autoencoder(config: ml_collections.ConfigDict, products: int) -> Autoencode
         config.batch_norm_momentum,
         config.batch_norm_epsilon,
         axis_name=DATA,
+        dtype=jnp.dtype(config.precision),
     )
     return Autoencoder(network, config.window, n_mels, config.hop)
 
@@ -151,6 +152,7 @@ def _maf(config: ml_collections.ConfigDict, products: int) -> Maf:
         hidden_layers=config.hidden_layers,
         input_order=config.input_order,
         axis_name=DATA,
+        dtype=jnp.dtype(config.precision),
     )
     return Maf(network, config.window, PRESETS[config.features].n_mels, config.hop, config.score)
 
@@ -182,6 +184,7 @@ def _encoder(config: ml_collections.ConfigDict, products: int) -> Encoder:
         drop_path=config.drop_path,
         dtype=jnp.dtype(config.precision),
         axis_name=DATA,
+        remat=config.remat,
     )
 
 

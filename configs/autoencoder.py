@@ -36,6 +36,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.bias = 0.01  # before training
     config.batch_norm_momentum = 0.9
     config.batch_norm_epsilon = 1e-5
+    config.precision = "float32"  # of activations; or bfloat16. Parameters are float32.
 
     # Training
     config.batch_size = 512

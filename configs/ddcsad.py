@@ -34,6 +34,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.dropout = 0.3  # of the pooled features
     config.drop_path = 0.0
     config.precision = "float32"  # of activations; or bfloat16. Parameters are float32.
+    config.remat = False  # compute activations again for the gradients: less memory, more time
     config.metric_weight = 1.0
     config.distance_weight = 0.5  # of the score; the probability has the rest
 

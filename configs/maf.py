@@ -34,6 +34,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.width = 2048  # units of a hidden layer
     config.hidden_layers = 1  # from hidden to hidden, after the one from the inputs
     config.input_order = "sequential"  # of the first block, reversed from block to block; or random
+    config.precision = "float32"  # of activations; or bfloat16. Parameters are float32.
 
     # Training
     config.batch_size = 512

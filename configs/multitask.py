@@ -52,6 +52,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.drop_path = 0.0  # of the last block; it grows from 0 with the depth
     config.init_from = ""  # a safetensors file of a published EfficientNet-B0
     config.precision = "float32"  # of activations; or bfloat16. Parameters are float32.
+    config.remat = False  # compute activations again for the gradients: less memory, more time
 
     # Losses and Mixup
     config.machine_weight = 1.0

@@ -2,6 +2,7 @@
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from asd_jax.models.layers import BatchNorm
 
@@ -15,6 +16,7 @@ class DenseAutoencoder(nn.Module):
         bias: what the biases start at.
         momentum, epsilon: of BatchNorm.
         axis_name: mesh axis that the batch is split over, for the statistics of BatchNorm.
+        dtype: type computed in; parameters, BatchNorm statistics and results stay float32.
     """
 
     widths: tuple[int, ...] = (128, 128, 128, 8, 128, 128, 128)
@@ -23,6 +25,7 @@ class DenseAutoencoder(nn.Module):
     momentum: float = 0.9
     epsilon: float = 1e-5
     axis_name: str | None = None
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -30,9 +33,10 @@ class DenseAutoencoder(nn.Module):
 
         def dense(width: int) -> nn.Dense:
             kernel_init = nn.initializers.variance_scaling(self.kernel_gain, "fan_avg", "uniform")
-            return nn.Dense(width, kernel_init=kernel_init, bias_init=nn.initializers.constant(self.bias))
+            bias_init = nn.initializers.constant(self.bias)
+            return nn.Dense(width, kernel_init=kernel_init, bias_init=bias_init, dtype=self.dtype)
 
         y = x
         for width in self.widths:
             y = nn.relu(BatchNorm(self.axis_name, self.momentum, self.epsilon)(dense(width)(y), train))
-        return dense(x.shape[-1])(y)
+        return dense(x.shape[-1])(y).astype(jnp.float32)

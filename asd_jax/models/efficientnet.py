@@ -77,6 +77,7 @@ class EfficientNet(nn.Module):
         drop_path: the probability of `MBConv` that the last block would have; it grows from 0 with the depth.
         dtype: type computed in; parameters and BatchNorm statistics stay float32.
         axis_name: mesh axis that the batch is split over, for the statistics of BatchNorm.
+        remat: whether the gradients compute the activations within a block again, instead of keeping them.
     """
 
     width: float = 1.0
@@ -84,6 +85,7 @@ class EfficientNet(nn.Module):
     drop_path: float = 0.0
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -93,10 +95,11 @@ class EfficientNet(nn.Module):
         pads = jax.lax.padtype_to_pads(x.shape[1:3], (3, 3), (2, 2), "SAME")
         x = jnp.pad(x, ((0, 0), *pads, (0, 0)))
         x = _swish(norm("stem_norm")(conv(self._channels(_STEM_CHANNELS), 3, 2, name="stem")(x), train))
+        block_type = nn.remat(MBConv, static_argnums=2) if self.remat else MBConv
         counts = [math.ceil(self.depth * blocks) for _, _, blocks, _, _ in STAGES]
         for stage, (expansion, channels, _, stride, size) in enumerate(STAGES):
             for block in range(counts[stage]):
-                x = MBConv(
+                x = block_type(
                     expansion,
                     self._channels(channels),
                     stride if block == 0 else 1,
@@ -118,7 +121,7 @@ class Encoder(nn.Module):
     Attributes:
         products: number of product logits.
         dropout: share of the pooled features that a training step leaves out.
-        width, depth, drop_path, dtype, axis_name: those of `EfficientNet`.
+        width, depth, drop_path, dtype, axis_name, remat: those of `EfficientNet`.
     """
 
     products: int
@@ -128,6 +131,7 @@ class Encoder(nn.Module):
     drop_path: float = 0.0
     dtype: jnp.dtype = jnp.float32
     axis_name: str | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(self, log_mels: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -136,7 +140,7 @@ class Encoder(nn.Module):
         All outputs are float32; the two last are logits. Training draws from the random numbers "dropout".
         """
         images = jnp.swapaxes(log_mels, 1, 2)[..., None]  # mel bands are rows, as for published weights
-        options = (self.width, self.depth, self.drop_path, self.dtype, self.axis_name)
+        options = (self.width, self.depth, self.drop_path, self.dtype, self.axis_name, self.remat)
         x = EfficientNet(*options, name="backbone")(images, train)
         x = jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
         x = Dropout(self.dropout, axis_name=self.axis_name)(x, train)
