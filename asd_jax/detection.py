@@ -3,7 +3,8 @@
 A system either scores windows itself, and a clip's score is their mean; or it gives embeddings, which inlier models
 score (`asd_jax.inlier`). Those are fitted to the clips that the training held back:
 
-WORKDIR/held_back_scores.json                       of a system that scores itself: machine -> file -> score
+WORKDIR/held_back_scores.json                       of a system that scores itself: machine -> file -> score;
+                                                    with the suffix of `Trained` those by other windows
 WORKDIR/embeddings/run_N/{held_back,test}.npz       of the others: embeddings,
 WORKDIR/inlier/run_N/                               the models, and held_back_scores.json
 WORKDIR/inlier_choice.json                          which models, where `tools/select_inlier.py` chose them
@@ -18,7 +19,7 @@ import numpy as np
 import scipy.special
 from etils import epath
 
-from asd_jax import experiment, inlier, metrics
+from asd_jax import experiment, inlier, metrics, records
 from asd_jax.clips import Machine, StoredClip
 from asd_jax.embeddings import Embeddings
 from asd_jax.errors import UserError
@@ -154,10 +155,7 @@ def keep_held_back(workdir: str, clips: LogMels, devices: Sequence[jax.Device] |
     if "inlier" not in config:
         path = os.path.join(workdir, _HELD_BACK)
         if not os.path.exists(path):
-            trained = load_trained(workdir, devices)
-            scores = clip_scores(trained, workdir, clips.clips, clips, len(clips)).mean(0).tolist()
-            by_machine = _by_machine([clip.machine for clip in clips.clips], clips.names, scores)
-            write_atomically(path, json.dumps(by_machine, indent=2) + "\n")
+            _keep_scores(path, load_trained(workdir, devices), workdir, clips.clips, clips)
         return
     paths = [embeddings_file(workdir, run, "held_back") for run in range(config.num_runs)]
     if not all(os.path.exists(path) for path in paths):
@@ -177,13 +175,22 @@ def keep_held_back(workdir: str, clips: LogMels, devices: Sequence[jax.Device] |
                 print(f"No inlier models yet: {error}")
 
 
-def held_back_scores(workdir: str) -> HeldBackScores:
+def _keep_scores(
+    path: str, trained: Trained, workdir: str, clips: Sequence[StoredClip], log_mels: Iterable[np.ndarray]
+) -> None:
+    scores = clip_scores(trained, workdir, clips, log_mels, len(clips)).mean(0).tolist()
+    by_machine = _by_machine([clip.machine for clip in clips], [clip.name for clip in clips], scores)
+    write_atomically(path, json.dumps(by_machine, indent=2) + "\n")
+
+
+def held_back_scores(workdir: str, trained: Trained | None = None) -> HeldBackScores:
     """The scores of the normal clips that training did not see; empty where it saw all.
 
-    Inlier models are fitted to those very clips: each is scored by models that were fitted without it.
+    Inlier models are fitted to those very clips: each is scored by models that were fitted without it. Where `trained`
+    takes other windows than the recipe, the clips are scored by these, once.
 
     Raises:
-        UserError: they have not been scored yet, or are too few for that.
+        UserError: they have not been scored yet, or are too few for that, or are not in the prepared data any more.
     """
     config = experiment.load_config(workdir)
     if "inlier" in config:
@@ -195,12 +202,29 @@ def held_back_scores(workdir: str) -> HeldBackScores:
     path = os.path.join(workdir, _HELD_BACK)
     if os.path.exists(path):
         with open(path) as file:
-            return json.load(file)
+            scores = json.load(file)
+        return _scored_again(trained, workdir, scores) if trained and trained.suffix else scores
     if experiment.load_summary(workdir)["held_back"]:
         raise UserError(
             f"The held-back clips of {workdir} are not scored yet: run tools/train.py with the same config again."
         )
     return {}
+
+
+def _scored_again(trained: Trained, workdir: str, of_recipe: HeldBackScores) -> HeldBackScores:
+    """The scores of the same clips by the windows that `trained` takes."""
+    path = os.path.join(workdir, f"held_back_scores{trained.suffix}.json")
+    if not os.path.exists(path):
+        store = records.open_store(trained.config.data_dir, trained.config.features)
+        names = {machine: of_recipe.get("/".join(machine), {}) for machine in trained.machines}
+        found = [one for machine in names for one in store.clips(machine, "train") if one[0].name in names[machine]]
+        if len(found) < sum(map(len, names.values())):
+            raise UserError(
+                f"Held-back clips of {workdir} are missing in {trained.config.data_dir}: prepare them again."
+            )
+        _keep_scores(path, trained, workdir, *zip(*found, strict=True))
+    with open(path) as file:
+        return json.load(file)
 
 
 def _cross_scores(workdir: str, run: int) -> HeldBackScores:
@@ -229,12 +253,12 @@ def _by_machine(machines: Sequence[Machine], names: Sequence[str], scores: Seque
     return found
 
 
-def thresholds(workdir: str, target_fpr: float) -> dict[str, float]:
+def thresholds(trained: Trained, workdir: str, target_fpr: float) -> dict[str, float]:
     """Machine, as "type/ID" -> the threshold that a share `target_fpr` of normal clips exceeds.
 
-    Empty where no clips were held back. WORKDIR/threshold.json says how they were found.
+    Empty where no clips were held back. WORKDIR/threshold.json, with the suffix of `trained`, says how they were found.
     """
-    scores = held_back_scores(workdir)
+    scores = held_back_scores(workdir, trained)
     if not scores:
         return {}
     found = {name: metrics.gamma_threshold(list(mine.values()), 1 - target_fpr) for name, mine in scores.items()}
@@ -244,5 +268,5 @@ def thresholds(workdir: str, target_fpr: float) -> dict[str, float]:
         "law": f"{1 - target_fpr:g} quantile of a gamma law fitted by moments",
         "scores_of_held_back_normal_clips": scores,
     }
-    write_atomically(os.path.join(workdir, "threshold.json"), json.dumps(told, indent=2) + "\n")
+    write_atomically(os.path.join(workdir, f"threshold{trained.suffix}.json"), json.dumps(told, indent=2) + "\n")
     return found

@@ -79,6 +79,7 @@ class EpochLog:
         if self.validation is not None:
             means["validation_loss"] = self.validation
         speed = {
+            "seconds": self.seconds / len(self.runs),  # over the lines of all runs, these add up to the training's
             "windows_per_second": self.windows * steps / self.seconds,
             "input_wait_fraction": self.wait / self.seconds,
         }

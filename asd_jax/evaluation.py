@@ -4,11 +4,13 @@ import json
 import os
 import posixpath
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
 from etils import epath
+from tqdm import tqdm
 
 from asd_jax import detection, records, report, scoring
 from asd_jax.clips import StoredClip
@@ -24,23 +26,52 @@ _Group = tuple[str, str, str | None]
 """(machine type, machine ID, domain) of the clips that one score file holds; the layout of 2020 has no domain."""
 
 
-def evaluate_workdir(workdir: str, labels_csv: str | None = None, devices: Sequence[jax.Device] | None = None) -> str:
+def evaluate_workdir(
+    workdir: str,
+    labels_csv: str | None = None,
+    devices: Sequence[jax.Device] | None = None,
+    score_hop: int | None = None,
+) -> str:
     """Scores the test clips of the workdir's machines and measures the scores.
 
     Writes WORKDIR/scores/anomaly_score_<type>_id_<ID>.csv, the mean of the runs' scores, for the layout of 2021 a file
     for each section and domain, with decisions beside it where normal clips were held back; and result.csv, their
     measures. run_<N>/ beside them holds the same for every run; WORKDIR/metrics.json has all measures, with mean and
-    standard deviation over the runs. Clips without a label, in the data and in `labels_csv`, are scored and not
-    measured. `devices`: to score on; all where None.
+    standard deviation over the runs, and how long scoring took, with reading and compiling, and the steps of the
+    training. Clips without a label, in the data and in `labels_csv`, are scored and not measured.
+
+    Args:
+        workdir: of the training.
+        labels_csv: eval_data_list.csv, for labels that the data do not say.
+        devices: to score on; all where None.
+        score_hop: frames between the windows of a clip; the recipe's where None. By another hop it is scores_hop_N and
+            metrics_hop_N.json that are written.
 
     Returns:
-        What to show: a table, or why there is none, and what was written.
+        What to show: a table, or why there is none, how long it took, and what was written.
     """
-    trained = scoring.load_trained(workdir, devices)
+    trained = scoring.load_trained(workdir, devices, score_hop)
     config = trained.config
     store = records.open_store(config.data_dir, config.features)
-    clips, log_mels = _test_clips(store, trained)
-    scores = detection.clip_scores(trained, workdir, clips, log_mels, len(clips), keep_embeddings=True)
+    began = time.perf_counter()
+    clips, windows = [], 0
+
+    def log_mels() -> Iterator[np.ndarray]:
+        nonlocal windows
+        total = sum(store.find(machine).clips.get("test", 0) for machine in trained.machines)
+        total = None if "domains" in config else total
+        for clip, log_mel in tqdm(_test_clips(store, trained), total=total, unit="clip", desc="scoring"):
+            clips.append(clip)
+            windows += len(trained.method.starts(len(log_mel)))
+            yield log_mel
+
+    scores = detection.clip_scores(trained, workdir, clips, log_mels(), keep_embeddings=True)
+    times = {
+        "windows": windows,
+        "scoring_seconds": time.perf_counter() - began,
+        "training_seconds": _training_seconds(workdir),
+    }
+    took = _told(times, len(clips), config.num_runs)
     by_section = store.find(clips[0].machine).dataset == "dcase2021"
     listed = {} if labels_csv is None else read_label_list(labels_csv)
     groups: dict[_Group, list[int]] = {}
@@ -52,8 +83,9 @@ def evaluate_workdir(workdir: str, labels_csv: str | None = None, devices: Seque
         for name, clip in zip(names, clips, strict=True)
     ]
 
-    folder = os.path.join(workdir, "scores")
-    decisions = _decisions(workdir, clips, scores.mean(0)) if by_section else None
+    folder = os.path.join(workdir, f"scores{trained.suffix}")
+    metrics_file = os.path.join(workdir, f"metrics{trained.suffix}.json")
+    decisions = _decisions(trained, workdir, clips, scores.mean(0)) if by_section else None
     for (machine_type, machine_id, domain), members in groups.items():
         end = f"section_{machine_id}_{domain}_test.csv" if domain else f"id_{machine_id}.csv"
         columns = [(scores.mean(0), folder, "anomaly_score")]
@@ -66,11 +98,11 @@ def evaluate_workdir(workdir: str, labels_csv: str | None = None, devices: Seque
     labelled = {group: [i for i in members if labels[i] in (0, 1)] for group, members in groups.items()}
     labelled = {group: members for group, members in labelled.items() if {labels[i] for i in members} == {0, 1}}
     if not labelled:
-        for stale in (os.path.join(folder, "result.csv"), os.path.join(workdir, "metrics.json")):
+        for stale in (os.path.join(folder, "result.csv"), metrics_file):
             epath.Path(stale).unlink(missing_ok=True)  # of an earlier call, which had labels
         machines = ", ".join(sorted({"/".join(clip.machine) for clip in clips}))
         return (
-            f"Scored {len(clips)} clips of {machines}. Not measured: that takes "
+            f"{took}\nNot measured ({machines}): that takes "
             "clips labelled normal and clips labelled anomalous (--labels=eval_data_list.csv).\n"
             f"Wrote {folder}"
         )
@@ -90,13 +122,34 @@ def evaluate_workdir(workdir: str, labels_csv: str | None = None, devices: Seque
     summary = _summary(runs, together)
     measured = sum(map(len, labelled.values()))
     about = {"clips": len(clips), "labelled_clips": measured}
-    write_atomically(os.path.join(workdir, "metrics.json"), json.dumps(about | summary, indent=2) + "\n")
-    return f"{_table(summary)}\nWrote {folder} and {os.path.join(workdir, 'metrics.json')}"
+    write_atomically(metrics_file, json.dumps(about | times | summary, indent=2) + "\n")
+    return f"{_table(summary)}\n{took}\nWrote {folder} and {metrics_file}"
 
 
-def _test_clips(store: records.Store, trained: scoring.Trained) -> tuple[list[StoredClip], list[np.ndarray]]:
-    """The test clips of all target machines that have some, in the domains of the config."""
-    config, clips, log_mels, short = trained.config, [], [], []
+def _training_seconds(workdir: str) -> float | None:
+    """What the training steps of all runs took together; None where an epoch does not say."""
+    path = os.path.join(workdir, "metrics.jsonl")
+    if not os.path.exists(path):
+        return None
+    with open(path) as file:
+        seconds = [json.loads(line).get("seconds") for line in file]
+    return None if None in seconds else sum(seconds)
+
+
+def _told(times: dict, clips: int, runs: int) -> str:
+    seconds = times["scoring_seconds"]
+    by_runs = f" by {runs} runs" if runs > 1 else ""
+    told = (
+        f"Scored {clips} clips, {times['windows']:,} windows{by_runs} in {seconds:.1f} s "
+        f"({times['windows'] * runs / seconds:,.0f} windows/s)"
+    )
+    training = times["training_seconds"]
+    return f"{told}." if training is None else f"{told}; training took {training:.1f} s."
+
+
+def _test_clips(store: records.Store, trained: scoring.Trained) -> Iterator[tuple[StoredClip, np.ndarray]]:
+    """The test clips of all target machines that have some, in the domains of the config, and their log-mels."""
+    config, found, short = trained.config, False, []
     tested = [machine for machine in trained.machines if store.find(machine).clips.get("test")]
     for machine in tested or trained.machines:
         for clip, log_mel in store.clips(machine, "test"):
@@ -105,20 +158,23 @@ def _test_clips(store: records.Store, trained: scoring.Trained) -> tuple[list[St
             if len(log_mel) < config.window:
                 short.append(clip.name)
                 continue
-            clips.append(clip)
-            log_mels.append(log_mel)
-    if not clips:
+            found = True
+            yield clip, log_mel
+    if not found:
         asked = ", ".join("/".join(machine) for machine in trained.machines)
         raise UserError(f"No test clip of {asked} is one window ({config.window} frames) long.")
     if short:
-        print(f"Left out {len(short)} clip(s) shorter than one window ({config.window} frames): {', '.join(short)}")
-    return clips, log_mels
+        tqdm.write(
+            f"Left out {len(short)} clip(s) shorter than one window ({config.window} frames): {', '.join(short)}"
+        )
 
 
-def _decisions(workdir: str, clips: Sequence[StoredClip], scores: np.ndarray) -> np.ndarray | None:
+def _decisions(
+    trained: scoring.Trained, workdir: str, clips: Sequence[StoredClip], scores: np.ndarray
+) -> np.ndarray | None:
     """[clips] 1 where a score is above the threshold of its machine; None where there are no thresholds."""
     try:
-        thresholds = detection.thresholds(workdir, TARGET_FPR)
+        thresholds = detection.thresholds(trained, workdir, TARGET_FPR)
     except UserError as error:
         print(f"No decisions: {error}")
         return None

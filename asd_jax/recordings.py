@@ -37,20 +37,26 @@ class Outcome:
 
 
 def score_recordings(
-    workdir: str, source: str, output: str, target_fpr: float, machine_id: str | None = None
+    workdir: str,
+    source: str,
+    output: str,
+    target_fpr: float,
+    machine_id: str | None = None,
+    score_hop: int | None = None,
 ) -> Outcome:
     """Scores a file, or all audio files below a folder, with the runs of a workdir (mean score over its runs).
 
-    `machine_id` says which of the workdir's machines was recorded, where it knows several.
+    `machine_id` says which of the workdir's machines was recorded, where it knows several. `score_hop`: frames between
+    the windows of a recording; the recipe's where None.
 
     Writes `output`, a CSV with the columns file, score and, where there is a threshold, decision;
-    WORKDIR/threshold.json says which threshold and how it was found.
+    WORKDIR/threshold.json (threshold_hop_N.json by another hop) says which threshold and how it was found.
     """
     files = find_recordings(source)
-    trained = scoring.load_trained(workdir)
+    trained = scoring.load_trained(workdir, score_hop=score_hop)
     machine = _recorded_machine(trained, machine_id)
     try:
-        threshold = detection.thresholds(workdir, target_fpr).get("/".join(machine))
+        threshold = detection.thresholds(trained, workdir, target_fpr).get("/".join(machine))
     except UserError as error:  # scores are worth having without it
         print(f"No threshold: {error}")
         threshold = None

@@ -29,6 +29,7 @@ class Trained:
         machines: the target machines; a product is a place in this list.
         mesh: the devices they score on.
         states: groups of runs, each with as many as the mesh holds side by side (the last one may repeat a run).
+        suffix: of the names of files in the workdir that hold what comes of other windows than the recipe's.
     """
 
     config: ml_collections.ConfigDict
@@ -36,6 +37,7 @@ class Trained:
     machines: list[Machine]
     mesh: jax.sharding.Mesh
     states: list[parallel.State]
+    suffix: str = ""
 
     def product(self, machine: Machine) -> int:
         """The machine's place among the targets; -1 where it is none of them."""
@@ -92,15 +94,24 @@ def _joined(parts: list[Outputs]) -> Outputs:
     return {name: np.concatenate([part[name] for part in parts], axis=1) for name in parts[0]}
 
 
-def load_trained(workdir: str, devices: Sequence[jax.Device] | None = None) -> Trained:
+def load_trained(workdir: str, devices: Sequence[jax.Device] | None = None, score_hop: int | None = None) -> Trained:
     """Restores the runs of a workdir: their best weights where validation chose some, else the newest.
 
-    `devices`: to score on; all where None.
+    Args:
+        workdir: of the training.
+        devices: to score on; all where None.
+        score_hop: frames between the windows of a clip; the recipe's where None.
 
     Raises:
-        UserError: it is no workdir, or a run has no checkpoint.
+        UserError: it is no workdir, a run has no checkpoint, or `score_hop` is none for it.
     """
-    config = experiment.load_config(workdir)
+    config, suffix = experiment.load_config(workdir), ""
+    if score_hop is not None:
+        if "score_hop" not in config:
+            raise UserError(f"--score_hop={score_hop} was given, but {workdir} was trained with {config.method}.")
+        suffix = "" if score_hop == config.score_hop else f"_hop_{score_hop}"
+        config.score_hop = score_hop
+        experiment.check(config)
     experiment.enable_compilation_cache(config)
     machines = [tuple(machine) for machine in experiment.load_summary(workdir)["machines"]]
     mesh = parallel.make_mesh(config.num_runs, config.batch_size, devices)
@@ -109,7 +120,7 @@ def load_trained(workdir: str, devices: Sequence[jax.Device] | None = None) -> T
     width = mesh.shape[parallel.RUN]
     runs += [runs[-1]] * (-len(runs) % width)
     groups = [parallel.stack_runs(mesh, runs[i : i + width]) for i in range(0, len(runs), width)]
-    return Trained(config, method, machines, mesh, groups)
+    return Trained(config, method, machines, mesh, groups, suffix)
 
 
 def newest_states(

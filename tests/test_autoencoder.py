@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from asd_jax import detection, evaluation, experiment, parallel, train
+from asd_jax import detection, evaluation, experiment, parallel, scoring, train
 from asd_jax.methods.autoencoder import Autoencoder
 from asd_jax.models.autoencoder import DenseAutoencoder
 from configs import autoencoder
@@ -82,4 +82,4 @@ def test_it_learns_a_machines_sound(tmp_path):
     train.train(config, workdir)
     said = evaluation.evaluate_workdir(workdir)
     assert "drill" in said and float(said.split("run 0")[1].split()[0]) > 90
-    assert set(detection.thresholds(workdir, 0.1)) == {"drill/00"}
+    assert set(detection.thresholds(scoring.load_trained(workdir), workdir, 0.1)) == {"drill/00"}

@@ -57,11 +57,15 @@ def test_the_journey_from_recordings_to_scores(tmp_path):
     averages = [line for line in (run / "scores" / "result.csv").read_text().splitlines() if line.startswith("Average")]
     assert averages == [f"Average,{of_id['mean_score']['AUC']},{of_id['mean_score']['pAUC']}"]
 
-    clip = raw / "dev_data/rotor/test" / scores[0][0]
-    succeeds("score", f"--workdir={run}", f"--input={clip}", f"--output={tmp_path / 'new.csv'}", "--target_fpr=0.2")
-    header, row = (tmp_path / "new.csv").read_text().splitlines()
+    hop = "--score_hop=5"  # not the recipe's
+    assert "Scored 10 clips, 70 windows in " in succeeds("evaluate", f"--workdir={run}", hop)
+    with open(run / "scores_hop_5" / "anomaly_score_rotor_id_00.csv") as file:
+        [name, score] = next(csv.reader(file))
+    clip, output = raw / "dev_data/rotor/test" / name, tmp_path / "new.csv"
+    succeeds("score", f"--workdir={run}", f"--input={clip}", f"--output={output}", "--target_fpr=0.2", hop)
+    header, row = output.read_text().splitlines()
     assert header == "file,score,decision"
-    assert float(row.split(",")[1]) == pytest.approx(float(scores[0][1]), abs=0.02)
+    assert float(row.split(",")[1]) == pytest.approx(float(score), abs=0.02)
 
     refused = command(*trains, "--config.learning_rate=0.5")
     assert refused.returncode == 2 and "config.learning_rate is 0.5" in refused.stderr

@@ -1,10 +1,13 @@
 """Every window of every clip is scored exactly once."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
 
 from asd_jax import experiment, parallel
+from asd_jax.methods.proxy_outlier import ProxyOutlier
 from asd_jax.scoring import Trained, window_batches
 from configs import proxy_outlier
 
@@ -45,3 +48,38 @@ def test_every_run_gives_its_outputs_for_the_windows_of_each_clip_in_their_order
             windows = np.stack([log_mel[i : i + 32] for i in range(0, len(log_mel) - 31, 3)])
             expected = method.outputs(state.params, state.batch_stats, windows, None)["score"]
             np.testing.assert_allclose(outputs[clip]["score"][run], expected, rtol=1e-4, atol=1e-5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Told(ProxyOutlier):
+    """Says in `events` when its outputs are traced, and when a batch is made."""
+
+    events: tuple[list, ...] = dataclasses.field(default=([],), compare=False)
+
+    def outputs(self, *args):
+        self.events[0].append("traced")
+        return super().outputs(*args)
+
+
+def test_one_program_scores_all_and_the_next_batch_is_made_before_the_last_is_waited_for(monkeypatch):
+    config = proxy_outlier.get_config("quicktest")
+    config.blocks, config.width, config.window, config.batch_size, config.score_hop = (1, 1, 1), 4, 32, 8, 1
+    mesh = parallel.make_mesh(1, config.batch_size, jax.devices()[:1])
+    plain = experiment.make_method(config)
+    states = [parallel.init_states(mesh, plain, experiment.make_optimizer(config))(0, np.zeros(1, np.int32))] * 2
+    config.num_runs = 2
+    events = []
+    method = Told(**vars(plain), events=(events,))
+    get = jax.device_get
+    monkeypatch.setattr(jax, "device_get", lambda x: (events.append("waited"), get(x))[1])
+
+    def clips():  # of one batch each, and the last of a part of one
+        for frames in (39, 39, 39, 33):
+            events.append("read")
+            yield np.zeros((frames, 128), np.float16), ("fan", "00")
+
+    outputs = list(Trained(config, method, [("fan", "00")], mesh, states).outputs(clips()))
+    assert [one["score"].shape for one in outputs] == [(2, 8), (2, 8), (2, 8), (2, 2)]
+    assert events.count("traced") == 1
+    events.remove("traced")
+    assert events == ["read", "read", "waited", "read", "waited", "read", "waited", "waited"]

@@ -1,6 +1,6 @@
 """Scores the test clips of a trained workdir and measures them; or measures score files of any system.
 
-python tools/evaluate.py --workdir=W
+python tools/evaluate.py --workdir=W [--score_hop=15]
 python tools/evaluate.py --scores=DIR [--labels=eval_data_list.csv]
 """
 
@@ -17,6 +17,9 @@ _SCORES = flags.DEFINE_string(
 )
 _RESULT = flags.DEFINE_string(
     "result", None, "With --scores: the file of results; DIR/result.csv where there is none yet."
+)
+_SCORE_HOP = flags.DEFINE_integer(
+    "score_hop", None, "With --workdir: frames between the windows of a clip; the recipe's if unset."
 )
 _LABELS = flags.DEFINE_string("labels", None, "eval_data_list.csv, where the clips' names do not say their labels.")
 
@@ -39,7 +42,7 @@ def main() -> None:
     else:
         from asd_jax.evaluation import evaluate_workdir
 
-        print(evaluate_workdir(_WORKDIR.value, _LABELS.value))
+        print(evaluate_workdir(_WORKDIR.value, _LABELS.value, score_hop=_SCORE_HOP.value))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,9 @@ _INPUT = flags.DEFINE_string("input", None, "An audio file, or a folder of them:
 _OUTPUT = flags.DEFINE_string("output", None, "The CSV file to write: file, score and, with a threshold, decision.")
 _TARGET_FPR = flags.DEFINE_float("target_fpr", 0.1, "Share of normal recordings that may be called anomalous.")
 _MACHINE_ID = flags.DEFINE_string("machine_id", None, "Which machine was recorded, where the workdir knows several.")
+_SCORE_HOP = flags.DEFINE_integer(
+    "score_hop", None, "Frames between the windows of a recording; the recipe's if unset."
+)
 flags.mark_flags_as_required(["workdir", "input", "output"])
 _SHOWN = 20  # lines on the screen; the file has all
 
@@ -21,7 +24,9 @@ def main() -> int:
     from asd_jax import report
     from asd_jax.recordings import score_recordings
 
-    outcome = score_recordings(_WORKDIR.value, _INPUT.value, _OUTPUT.value, _TARGET_FPR.value, _MACHINE_ID.value)
+    outcome = score_recordings(
+        _WORKDIR.value, _INPUT.value, _OUTPUT.value, _TARGET_FPR.value, _MACHINE_ID.value, _SCORE_HOP.value
+    )
     if outcome.threshold is None:
         print("No threshold is available, so nothing is decided: train with --config.held_back=N (clips) to have one.")
     else:

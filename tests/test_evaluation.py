@@ -1,0 +1,107 @@
+"""A workdir by the windows of its recipe and by others: scores, thresholds, times."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from asd_jax import detection, evaluation, metrics, recordings, records, scoring, train
+from asd_jax.errors import UserError
+
+HOP = 7
+
+
+@pytest.fixture
+def workdir(config, tmp_path):
+    config.num_epochs, config.held_back, config.score_hop, config.num_runs = 1, 3, 1, 2
+    train.train(config, str(tmp_path / "run"))
+    return tmp_path / "run"
+
+
+def every_nth_window(workdir, data_dir, split, hop):
+    """File name -> the mean, over both runs, of every `hop`-th of the scores that the windows of hop 1 have."""
+    trained = scoring.load_trained(str(workdir))
+    clips, log_mels = zip(*records.open_store(str(data_dir), "paper1").clips(("drill", "00"), split), strict=True)
+    outputs = list(trained.outputs((log_mel, ("drill", "00")) for log_mel in log_mels))
+    assert {one["score"].shape for one in outputs} == {(2, len(log_mels[0]) - 31)}
+    return {clip.name: one["score"][:, ::hop].mean() for clip, one in zip(clips, outputs, strict=True)}
+
+
+def scores_in(folder):
+    lines = (folder / "anomaly_score_drill_id_00.csv").read_text().splitlines()
+    return {name: pytest.approx(float(score), abs=1e-5) for name, score in (line.split(",") for line in lines)}
+
+
+def test_a_hop_takes_every_nth_window_and_leaves_what_the_recipe_gave(workdir, data_dir):
+    said = evaluation.evaluate_workdir(str(workdir))
+    of_recipe = {path: path.read_bytes() for path in workdir.rglob("*.[cj]s*") if "checkpoints" not in path.parts}
+    assert every_nth_window(workdir, data_dir, "test", 1) == scores_in(workdir / "scores")
+
+    assert "scores_hop_7" in evaluation.evaluate_workdir(str(workdir), score_hop=HOP)
+    expected = every_nth_window(workdir, data_dir, "test", HOP)
+    assert len(expected) == 12 and expected == scores_in(workdir / "scores_hop_7")
+    assert json.loads((workdir / "metrics_hop_7.json").read_text())["windows"] == 12 * 5
+    assert {path: path.read_bytes() for path in of_recipe} == of_recipe
+    assert evaluation.evaluate_workdir(str(workdir), score_hop=1).splitlines()[-1] == said.splitlines()[-1]
+
+
+def test_a_threshold_is_of_the_windows_that_recordings_are_scored_by(workdir, data_dir):
+    test_clips, output = str(data_dir.parent / "raw/dev_data/drill/test"), str(workdir / "out.csv")
+    kept = (workdir / "held_back_scores.json").read_bytes()
+    outcome = recordings.score_recordings(str(workdir), test_clips, output, 0.2, score_hop=HOP)
+    of_clips = every_nth_window(workdir, data_dir, "train", HOP)
+    held_back = [of_clips[name] for name in json.loads((workdir / "training.json").read_text())["held_back"]]
+    assert outcome.threshold == pytest.approx(metrics.gamma_threshold(held_back, 0.8), abs=1e-5)
+    assert json.loads((workdir / "threshold_hop_7.json").read_text())["thresholds"] == {"drill/00": outcome.threshold}
+    np.testing.assert_allclose(
+        outcome.scores, list(every_nth_window(workdir, data_dir, "test", HOP).values()), atol=0.02
+    )
+
+    of_recipe = recordings.score_recordings(str(workdir), test_clips, output, 0.2)
+    assert of_recipe.threshold != pytest.approx(outcome.threshold, abs=1e-5)
+    assert (workdir / "held_back_scores.json").read_bytes() == kept
+
+    # Both rules' thresholds are known now, without the prepared data.
+    config = json.loads((workdir / "config.json").read_text())
+    (workdir / "config.json").write_text(json.dumps(config | {"data_dir": "nowhere"}))
+    again = recordings.score_recordings(str(workdir), test_clips, output, 0.2, score_hop=HOP)
+    assert again.threshold == outcome.threshold
+
+
+def test_times_are_told(workdir):
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert len(lines) == 2  # of two runs, side by side
+    batch = 8
+    for line in lines:
+        assert line["seconds"] * line["windows_per_second"] == pytest.approx(line["steps"] * batch)
+    said = evaluation.evaluate_workdir(str(workdir))
+    measured = json.loads((workdir / "metrics.json").read_text())
+    assert measured["windows"] == 12 * 32 and measured["scoring_seconds"] > 0
+    assert measured["training_seconds"] == pytest.approx(sum(line["seconds"] for line in lines))
+    [told] = re.findall(
+        r"Scored 12 clips, 384 windows by 2 runs in (.*) s \((.*) windows/s\); training took (.*) s\.", said
+    )
+    assert float(told[0]) == pytest.approx(measured["scoring_seconds"], abs=0.051)
+    assert float(told[1].replace(",", "")) == pytest.approx(2 * 384 / measured["scoring_seconds"], abs=0.51)
+    assert float(told[2]) == pytest.approx(measured["training_seconds"], abs=0.051)
+
+    lines = [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+    (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert "windows/s).\n" in evaluation.evaluate_workdir(str(workdir))
+
+
+def test_hops_that_cannot_be_are_refused(workdir, data_dir):
+    with pytest.raises(UserError, match="config.score_hop=0"):
+        evaluation.evaluate_workdir(str(workdir), score_hop=0)
+    trained = scoring.load_trained(str(workdir), score_hop=HOP)
+    kept = json.loads((workdir / "held_back_scores.json").read_text())
+    kept["drill/00"]["gone.wav"] = 0.0
+    (workdir / "held_back_scores.json").write_text(json.dumps(kept))
+    with pytest.raises(UserError, match="missing in"):
+        detection.held_back_scores(str(workdir), trained)
+    config = json.loads((workdir / "config.json").read_text())
+    del config["score_hop"]
+    (workdir / "config.json").write_text(json.dumps(config | {"method": "maf"}))
+    with pytest.raises(UserError, match="--score_hop=7 .* trained with maf"):
+        evaluation.evaluate_workdir(str(workdir), score_hop=HOP)
