@@ -25,17 +25,17 @@ def tiny(recipe, **values):
 
 
 def test_an_autoencoder_s_arithmetic_bytes_and_rates():
-    config = tiny(autoencoder, widths=(256, 64), batch_size=32, steps_per_dispatch=3)
+    config = tiny(autoencoder, widths=(256, 64), batch_size=256, steps_per_dispatch=3)
     result = measure_step(config, 4)
     weights = 640 * 256 + 256 * 64 + 64 * 640
     assert result["parameters"] == weights + (256 + 64 + 640) + 2 * (256 + 64)
     assert result["parameter_bytes"] == 4 * result["parameters"]
     assert result["state_bytes"] > 3 * result["parameter_bytes"]  # with both moments of Adam
     # forward, both gradients but that of the input: 2 each; and what is small beside it
-    products = 2 * 32 * (3 * weights - 640 * 256)
-    assert products < result["flops_per_step"] < 1.3 * products
+    products = 2 * 256 * (3 * weights - 640 * 256)
+    assert products < result["flops_per_step"] < 1.2 * products
     seconds = 1e-3 * result["step_ms_p50"]
-    np.testing.assert_allclose(result["windows_per_second"], 32 / seconds)
+    np.testing.assert_allclose(result["windows_per_second"], 256 / seconds)
     np.testing.assert_allclose(result["tflops_per_second"], result["flops_per_step"] / seconds / 1e12)
     assert result["step_ms_min"] <= result["step_ms_p50"] <= result["step_ms_p95"]
     assert 0 < result["compile_cached_s"] < result["compile_s"]
@@ -43,9 +43,10 @@ def test_an_autoencoder_s_arithmetic_bytes_and_rates():
 
 
 def test_the_arithmetic_of_convolutions_holds_that_of_loops():
-    config = tiny(proxy_outlier, blocks=(1, 1, 1), width=4, batch_size=4, window=65)
-    small, large = (measure_step(config | values, 2)["flops_per_step"] for values in ({}, {"batch_size": 16}))
-    np.testing.assert_allclose(large / small, 4, rtol=0.1)
+    """A kernel's gradient goes over the images in a loop on the CPU; four times the images are four times the work."""
+    network = {"blocks": (1, 1, 1), "width": 4, "window": 65}
+    small, large = (measure_step(tiny(proxy_outlier, batch_size=n, **network), 2)["flops_per_step"] for n in (4, 16))
+    np.testing.assert_allclose(large / small, 4, rtol=0.02)
 
 
 def test_intervals_are_those_between_the_ends_of_dispatches(monkeypatch):
@@ -55,9 +56,9 @@ def test_intervals_are_those_between_the_ends_of_dispatches(monkeypatch):
     np.testing.assert_array_equal(seconds, [1, 2, 3])
 
 
-@pytest.mark.parametrize("recipe", [maf, multitask], ids=["maf", "multitask"])
+@pytest.mark.parametrize("recipe", [maf, autoencoder], ids=["maf", "autoencoder"])
 def test_clips_are_scored_by_every_recipe(recipe):
-    small = {"width": 64} if recipe is maf else {}
+    small = {"width": 64} if recipe is maf else {"widths": (16, 8)}
     result = measure_score(tiny(recipe, batch_size=16, **small), 2)
     np.testing.assert_allclose(
         result["windows_per_second"], result["windows_per_clip"] * result["clips_per_second"], rtol=1e-6
@@ -65,7 +66,7 @@ def test_clips_are_scored_by_every_recipe(recipe):
 
 
 def test_both_sides_together_on_prepared_clips(tmp_path):
-    config = made_up(tiny(autoencoder, widths=(16, 8), steps_per_dispatch=2), str(tmp_path), 16)
+    config = made_up(tiny(autoencoder, widths=(16, 8), steps_per_dispatch=2, held_back=0), str(tmp_path), 16)
     result = measure_end_to_end(config, 4)
     assert 0 <= result["input_wait_fraction"] < 1
     assert result["limit"] in ("step", "input")
