@@ -18,7 +18,7 @@ import numpy as np
 import scipy.special
 from etils import epath
 
-from asd_jax import experiment, inlier, metrics
+from asd_jax import experiment, hosts, inlier, metrics
 from asd_jax.clips import Machine, StoredClip
 from asd_jax.embeddings import Embeddings
 from asd_jax.errors import UserError
@@ -146,24 +146,32 @@ def _inlier_models(workdir: str, run: int, kind: str, p: int, seed: int) -> inli
 def keep_held_back(workdir: str, clips: LogMels, devices: Sequence[jax.Device] | None = None) -> None:
     """Keeps what later commands need of a finished training's held-back clips: scores, or embeddings and models.
 
-    `devices`: to score on; all where None.
+    Of several processes the first one scores.
+
+    `devices`: of this process, to score on; all where None.
     """
     if not len(clips):
         return
     config = experiment.load_config(workdir)
     if "inlier" not in config:
         path = os.path.join(workdir, _HELD_BACK)
-        if not os.path.exists(path):
-            trained = load_trained(workdir, devices)
+        if not epath.Path(path).exists():
+            trained = load_trained(workdir, devices)  # by all processes together
+            if not hosts.is_first():
+                return
             scores = clip_scores(trained, workdir, clips.clips, clips, len(clips)).mean(0).tolist()
             by_machine = _by_machine([clip.machine for clip in clips.clips], clips.names, scores)
             write_atomically(path, json.dumps(by_machine, indent=2) + "\n")
         return
     paths = [embeddings_file(workdir, run, "held_back") for run in range(config.num_runs)]
-    if not all(os.path.exists(path) for path in paths):
+    if not all(epath.Path(path).exists() for path in paths):
         trained = load_trained(workdir, devices)
+        if not hosts.is_first():
+            return
         for path, embeddings in zip(paths, embed(trained, clips.clips, clips, len(clips)), strict=True):
             embeddings.save(path)
+    if not hosts.is_first():
+        return
     for run, path in enumerate(paths):
         spreads = inlier.spread(Embeddings.load(path))
         print(
@@ -192,10 +200,9 @@ def held_back_scores(workdir: str) -> HeldBackScores:
             machine: {name: float(np.mean([run[machine][name] for run in runs])) for name in scores}
             for machine, scores in runs[0].items()
         }
-    path = os.path.join(workdir, _HELD_BACK)
-    if os.path.exists(path):
-        with open(path) as file:
-            return json.load(file)
+    path = epath.Path(workdir) / _HELD_BACK
+    if path.exists():
+        return json.loads(path.read_text())
     if experiment.load_summary(workdir)["held_back"]:
         raise UserError(
             f"The held-back clips of {workdir} are not scored yet: run tools/train.py with the same config again."

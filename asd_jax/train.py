@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 import jax
 import ml_collections
 import numpy as np
+from jax.experimental import multihost_utils
 from tqdm import tqdm
 
-from asd_jax import detection, experiment, input_pipeline, parallel, records
+from asd_jax import detection, experiment, hosts, input_pipeline, parallel, records
 from asd_jax.checkpoints import RunCheckpoints, restore_newest
 from asd_jax.epoch_log import EpochLog
 from asd_jax.input_pipeline import Block
@@ -26,17 +27,30 @@ from asd_jax.validation import Validation
 
 
 class Stop:
-    """Notes that SIGTERM came, for trainings to stop after the steps under way; entered in the main thread."""
+    """Notes that SIGTERM came, for trainings to stop after the steps under way; entered in the main thread.
+
+    One of several processes that gets it stops all of them, after the same steps: JAX's runtime sees to that.
+    """
 
     def __init__(self) -> None:
         self.came = False
+        self.asked = 0
+
+    def now(self) -> bool:
+        """Whether to stop; several processes ask equally often."""
+        if jax.distributed.is_initialized():
+            self.asked += 1
+            self.came = multihost_utils.reached_preemption_sync_point(self.asked)
+        return self.came
 
     def __enter__(self) -> "Stop":
-        self.before = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "came", True))
+        if not jax.distributed.is_initialized():
+            self.before = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "came", True))
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self.before)
+        if not jax.distributed.is_initialized():
+            signal.signal(signal.SIGTERM, self.before)
 
 
 def train(
@@ -83,7 +97,7 @@ def train(
         training.train_group(runs, [checkpoints[run] for run in runs])
     for one in checkpoints:
         one.close()
-    detection.keep_held_back(workdir, data.held_back, devices)
+    detection.keep_held_back(workdir, data.held_back, jax.local_devices() if devices is None else devices)
     return None
 
 
@@ -190,13 +204,19 @@ class _Training:
         log = EpochLog(self.workdir, runs, first, self.epoch_steps, self.config.batch_size)
         pending = None
         with (
-            tqdm(total=self.num_steps, initial=first, unit="step", desc=f"run {_span(runs)}") as bar,
+            tqdm(
+                total=self.num_steps,
+                initial=first,
+                unit="step",
+                desc=f"run {_span(runs)}",
+                disable=not hosts.is_first(),
+            ) as bar,
             contextlib.ExitStack() as finish,
         ):
             finish.callback(log.close)
             for checkpoint in checkpoints:
                 finish.callback(checkpoint.wait)  # a save that is under way is finished, whatever happens
-            done = first
+            done, stopping = first, False
             while done < self.num_steps:
                 began = time.perf_counter()
                 block, arrays = next(blocks)
@@ -211,15 +231,18 @@ class _Training:
                 pending = (block.first_step, block.count, metrics, wait, began)
                 bar.update(block.count)
                 due = done % (self.epoch_steps * self.config.checkpoint_epochs) == 0 or done == self.num_steps
-                if due or self.stop.came:
+                stopping = self.stop.now()
+                if due or stopping:
                     log.add(*pending)  # a state is only kept once its loss is known to be finite
                     pending = None
                     for position, checkpoint in enumerate(checkpoints):
                         checkpoint.save(done, self.take_run(states, position))
-                if self.stop.came:
+                        if self.mesh.is_multi_process and len(checkpoints) > 1:
+                            checkpoint.wait()  # Orbax takes saves that go on together for one another
+                if stopping:
                     break
         print(f"Run {_span(runs)}: {log.waited / log.trained:.1%} of the time was waiting for input")
-        if self.stop.came:
+        if stopping:
             print(f"Stopped after step {done}, which is saved: run the same command to go on.")
             raise SystemExit(128 + signal.SIGTERM)
 
@@ -239,8 +262,8 @@ class _Training:
 
     def _standardised(self, states: parallel.State) -> parallel.State:
         """Fresh states that know mean and deviation of the mel bands of all clips to train on."""
-        batch_stats = with_bands(states.batch_stats, *self.data.target.band_statistics())
-        return states._replace(batch_stats=jax.device_put(batch_stats, parallel.state_sharding(self.mesh)))
+        with_them = jax.jit(with_bands, out_shardings=parallel.state_sharding(self.mesh))
+        return states._replace(batch_stats=with_them(states.batch_stats, *self.data.target.band_statistics()))
 
     def _published(self, states: parallel.State) -> parallel.State:
         """Fresh states with published weights in their backbones."""

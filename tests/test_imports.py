@@ -11,7 +11,8 @@ import asd_jax
 PACKAGE = pathlib.Path(asd_jax.__file__).parent
 
 ROOMS = [
-    ("errors", "files"),
+    ("errors", "files", "lost_process"),
+    ("hosts",),
     ("cli", "clips", "audio", "threads"),
     ("label_list",),
     ("datasets",),
