@@ -5,6 +5,7 @@ All processes run the same program in step. The first one alone writes what is n
 
 import atexit
 import contextlib
+import functools
 import glob
 import importlib.util
 import os
@@ -13,12 +14,15 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
 from orbax.checkpoint import multihost
 
 from asd_jax import lost_process
@@ -59,6 +63,8 @@ def joined(coordinator_address: str | None, num_processes: int | None, process_i
     if coordinator_address is None and not _in_cluster():
         yield
         return
+    if process_id:
+        _reach(coordinator_address)
     lost_process.watch(num_processes)
     _join(*given)
     with contextlib.ExitStack() as silent:
@@ -108,8 +114,7 @@ def _in_cluster() -> bool:
 
 
 def _join(coordinator_address: str | None, num_processes: int | None, process_id: int | None) -> None:
-    if process_id:
-        _reach(coordinator_address)
+    jax.config.update("jax_enable_preemption_service", False)  # SIGTERM is the training's
     try:
         jax.distributed.initialize(
             coordinator_address,
@@ -156,6 +161,18 @@ def _exit(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def anywhere(here: bool) -> jax.Array:
+    """Whether it is so in any process; all of them ask. Does not wait for the answer."""
+    mesh = Mesh(np.array(jax.devices()), "device")
+    local = np.full(jax.local_device_count(), here)
+    return _any(mesh)(jax.make_array_from_process_local_data(NamedSharding(mesh, P("device")), local))
+
+
+@functools.cache
+def _any(mesh: Mesh) -> Callable:
+    return jax.jit(jnp.any, out_shardings=NamedSharding(mesh, P()))
 
 
 def dealt(count: int) -> range:

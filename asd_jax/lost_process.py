@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 
-_FATAL = re.compile(rb"^F\d{4} [^\n]*Terminating process because the JAX distributed service", re.MULTILINE)
+_FATAL = re.compile(rb"F\d{4} \d\d:[^\n]*Terminating process because the JAX distributed service")
 
 
 def watch(num_processes: int | None) -> None:
@@ -37,18 +37,19 @@ def sentence(message: str, num_processes: str) -> str:
 def _pass_on(num_processes: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # they are for the process watched, which may have more to say
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    held = b""
+    held, ends = b"", b"\n"
     while chunk := os.read(0, 1 << 16):
         held += chunk
         if _FATAL.search(held):
             continue
-        last = held[held.rfind(b"\n") + 1 :]  # may be the beginning of the message
-        keep = len(last) if last.startswith(b"F") else 0
-        os.write(2, held[: len(held) - keep])
-        held = held[len(held) - keep :]
+        begins = held.rfind(b"F", held.rfind(b"\n") + 1)  # perhaps the message, of which more is to come
+        passed, held = (held[:begins], held[begins:]) if begins >= 0 else (held, b"")
+        os.write(2, passed)
+        ends = passed[-1:] or ends
     if found := _FATAL.search(held):
-        os.write(2, held[: found.start()])
-        held = f"Error: {sentence(held[found.start() :].decode(errors='replace'), num_processes)}\n".encode()
+        passed, message = held[: found.start()], held[found.start() :].decode(errors="replace")
+        new_line = b"" if (passed or ends).endswith(b"\n") else b"\n"
+        held = passed + new_line + f"Error: {sentence(message, num_processes)}\n".encode()
     os.write(2, held)
 
 

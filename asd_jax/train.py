@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 import jax
 import ml_collections
 import numpy as np
-from jax.experimental import multihost_utils
 from tqdm import tqdm
 
 from asd_jax import detection, experiment, hosts, input_pipeline, parallel, records
@@ -29,28 +28,26 @@ from asd_jax.validation import Validation
 class Stop:
     """Notes that SIGTERM came, for trainings to stop after the steps under way; entered in the main thread.
 
-    One of several processes that gets it stops all of them, after the same steps: JAX's runtime sees to that.
+    One of several processes that gets it stops all of them.
     """
 
     def __init__(self) -> None:
         self.came = False
-        self.asked = 0
+        self.asked: jax.Array | bool = False
 
     def now(self) -> bool:
-        """Whether to stop; several processes ask equally often."""
-        if jax.distributed.is_initialized():
-            self.asked += 1
-            self.came = multihost_utils.reached_preemption_sync_point(self.asked)
-        return self.came
+        """Whether to stop; all processes ask after the same steps, and get the same answer."""
+        if jax.process_count() == 1:
+            return self.came
+        before, self.asked = self.asked, hosts.anywhere(self.came)
+        return bool(before)  # known since the steps before: nobody waits
 
     def __enter__(self) -> "Stop":
-        if not jax.distributed.is_initialized():
-            self.before = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "came", True))
+        self.before = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "came", True))
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not jax.distributed.is_initialized():
-            signal.signal(signal.SIGTERM, self.before)
+        signal.signal(signal.SIGTERM, self.before)
 
 
 def train(

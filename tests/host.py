@@ -1,9 +1,11 @@
-"""One process of a training over several, for tests: `python -m tests.host PORT PROCESS CONFIG=WORKDIR ...`.
+"""One of two processes that train together, for tests: `python -m tests.host PORT PROCESS CONFIG=WORKDIR ...`.
 
 Every CONFIG is a JSON file. The trainings follow one another.
 """
 
+import contextlib
 import json
+import pathlib
 import sys
 
 import ml_collections
@@ -14,16 +16,14 @@ hosts._HEARTBEAT = 5  # seconds: the tests need not wait for a minute
 
 
 def main() -> None:
-    _, port, process, *trainings = sys.argv
-    with hosts.joined(f"localhost:{port}", 2, int(process)):
-        from asd_jax.train import train
+    with hosts.joined(f"localhost:{sys.argv[1]}", 2, int(sys.argv[2])):
+        from asd_jax.train import train  # as in tools/train.py: the processes are joined before anything else
 
-        for training in trainings:
+        for training in sys.argv[3:]:
             config, workdir = training.split("=")
-            with open(config) as file:
-                train(ml_collections.ConfigDict(json.load(file)), workdir)
-        print("All trained")
+            with contextlib.suppress(SystemExit):  # of one that is stopped
+                train(ml_collections.ConfigDict(json.loads(pathlib.Path(config).read_text())), workdir)
 
 
 if __name__ == "__main__":
-    cli._tell(main)
+    cli.run(main)
