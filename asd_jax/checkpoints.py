@@ -13,6 +13,7 @@ import absl.logging
 import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
+from etils import epath
 
 from asd_jax.errors import UserError
 
@@ -27,7 +28,7 @@ class RunCheckpoints:
     """The checkpoints of one run, in WORKDIR/checkpoints/run_N. Saving goes on in the background."""
 
     def __init__(self, workdir: str, run: int) -> None:
-        self.folder = os.path.join(os.path.abspath(workdir), "checkpoints", f"run_{run}")
+        self.folder = epath.Path(workdir).resolve() / "checkpoints" / f"run_{run}"
         options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
@@ -73,7 +74,7 @@ class RunCheckpoints:
             yield
         except Exception as error:  # TensorStore tells a full disk as a ValueError among others
             if f"os_error_code='{errno.ENOSPC}'" in str(error) or os.strerror(errno.ENOSPC) in str(error):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), self.folder) from error
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(self.folder)) from error
             raise
 
     def close(self) -> None:

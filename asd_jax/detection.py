@@ -19,7 +19,7 @@ import numpy as np
 import scipy.special
 from etils import epath
 
-from asd_jax import experiment, inlier, metrics, records
+from asd_jax import experiment, hosts, inlier, metrics, records
 from asd_jax.clips import Machine, StoredClip
 from asd_jax.embeddings import Embeddings
 from asd_jax.errors import UserError
@@ -147,21 +147,29 @@ def _inlier_models(workdir: str, run: int, kind: str, p: int, seed: int) -> inli
 def keep_held_back(workdir: str, clips: LogMels, devices: Sequence[jax.Device] | None = None) -> None:
     """Keeps what later commands need of a finished training's held-back clips: scores, or embeddings and models.
 
-    `devices`: to score on; all where None.
+    Of several processes the first one scores.
+
+    `devices`: of this process, to score on; all where None.
     """
     if not len(clips):
         return
     config = experiment.load_config(workdir)
     if "inlier" not in config:
         path = os.path.join(workdir, _HELD_BACK)
-        if not os.path.exists(path):
-            _keep_scores(path, load_trained(workdir, devices), workdir, clips.clips, clips)
+        if not epath.Path(path).exists():
+            trained = load_trained(workdir, devices)  # by all processes together
+            if hosts.is_first():
+                _keep_scores(path, trained, workdir, clips.clips, clips)
         return
     paths = [embeddings_file(workdir, run, "held_back") for run in range(config.num_runs)]
-    if not all(os.path.exists(path) for path in paths):
+    if not all(epath.Path(path).exists() for path in paths):
         trained = load_trained(workdir, devices)
+        if not hosts.is_first():
+            return
         for path, embeddings in zip(paths, embed(trained, clips.clips, clips, len(clips)), strict=True):
             embeddings.save(path)
+    if not hosts.is_first():
+        return
     for run, path in enumerate(paths):
         spreads = inlier.spread(Embeddings.load(path))
         print(
@@ -176,7 +184,7 @@ def keep_held_back(workdir: str, clips: LogMels, devices: Sequence[jax.Device] |
 
 
 def _keep_scores(
-    path: str, trained: Trained, workdir: str, clips: Sequence[StoredClip], log_mels: Iterable[np.ndarray]
+    path: str | epath.Path, trained: Trained, workdir: str, clips: Sequence[StoredClip], log_mels: Iterable[np.ndarray]
 ) -> None:
     scores = clip_scores(trained, workdir, clips, log_mels, len(clips)).mean(0).tolist()
     by_machine = _by_machine([clip.machine for clip in clips], [clip.name for clip in clips], scores)
@@ -199,10 +207,9 @@ def held_back_scores(workdir: str, trained: Trained | None = None) -> HeldBackSc
             machine: {name: float(np.mean([run[machine][name] for run in runs])) for name in scores}
             for machine, scores in runs[0].items()
         }
-    path = os.path.join(workdir, _HELD_BACK)
-    if os.path.exists(path):
-        with open(path) as file:
-            scores = json.load(file)
+    path = epath.Path(workdir) / _HELD_BACK
+    if path.exists():
+        scores = json.loads(path.read_text())
         return _scored_again(trained, workdir, scores) if trained and trained.suffix else scores
     if experiment.load_summary(workdir)["held_back"]:
         raise UserError(
@@ -213,8 +220,8 @@ def held_back_scores(workdir: str, trained: Trained | None = None) -> HeldBackSc
 
 def _scored_again(trained: Trained, workdir: str, of_recipe: HeldBackScores) -> HeldBackScores:
     """The scores of the same clips by the windows that `trained` takes."""
-    path = os.path.join(workdir, f"held_back_scores{trained.suffix}.json")
-    if not os.path.exists(path):
+    path = epath.Path(workdir) / f"held_back_scores{trained.suffix}.json"
+    if not path.exists():
         store = records.open_store(trained.config.data_dir, trained.config.features)
         names = {machine: of_recipe.get("/".join(machine), {}) for machine in trained.machines}
         found = [one for machine in names for one in store.clips(machine, "train") if one[0].name in names[machine]]
@@ -223,8 +230,7 @@ def _scored_again(trained: Trained, workdir: str, of_recipe: HeldBackScores) -> 
                 f"Held-back clips of {workdir} are missing in {trained.config.data_dir}: prepare them again."
             )
         _keep_scores(path, trained, workdir, *zip(*found, strict=True))
-    with open(path) as file:
-        return json.load(file)
+    return json.loads(path.read_text())
 
 
 def _cross_scores(workdir: str, run: int) -> HeldBackScores:

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 from clu import metric_writers
+from etils import epath
 
+from asd_jax import hosts
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
 
@@ -19,11 +21,12 @@ class EpochLog:
     def __init__(self, workdir: str, runs: Sequence[int], first: int, epoch_steps: int, batch_size: int) -> None:
         self.runs, self.epoch_steps = runs, epoch_steps
         self.windows = batch_size * len(runs)
-        self.path = os.path.join(workdir, "metrics.jsonl")
-        self._forget_after(first)
-        self.writers = [
-            metric_writers.SummaryWriter(os.path.join(workdir, "tensorboard", f"run_{run}")) for run in runs
-        ]
+        self.path = epath.Path(workdir) / "metrics.jsonl"
+        self.lines, self.writers = [], []
+        if hosts.is_first():
+            self._forget_after(first)
+            folder = epath.Path(workdir) / "tensorboard"
+            self.writers = [metric_writers.SummaryWriter(os.fspath(folder / f"run_{run}")) for run in runs]
         self.waited, self.trained = 0.0, 0.0  # seconds of this call
         self._begin()
 
@@ -69,7 +72,9 @@ class EpochLog:
         self.seconds += seconds
         self.waited, self.trained = self.waited + wait, self.trained + seconds
         if (first_step + count) % self.epoch_steps == 0:
-            self._write(first_step + count)
+            if hosts.is_first():
+                self._write(first_step + count)
+            self._begin()
         return float(values["loss"].mean())
 
     def _write(self, done: int) -> None:
@@ -83,22 +88,22 @@ class EpochLog:
             "windows_per_second": self.windows * steps / self.seconds,
             "input_wait_fraction": self.wait / self.seconds,
         }
-        with open(self.path, "a") as file:
-            for position, (run, writer) in enumerate(zip(self.runs, self.writers, strict=True)):
-                mine = {name: float(mean[position]) for name, mean in means.items()} | speed
-                writer.write_scalars(done, mine)
-                place = {"run": run, "epoch": done // self.epoch_steps, "step": done, "steps": steps}
-                file.write(json.dumps(place | mine) + "\n")
-        self._begin()
+        for position, (run, writer) in enumerate(zip(self.runs, self.writers, strict=True)):
+            mine = {name: float(mean[position]) for name, mean in means.items()} | speed
+            writer.write_scalars(done, mine)
+            place = {"run": run, "epoch": done // self.epoch_steps, "step": done, "steps": steps}
+            self.lines.append(json.dumps(place | mine) + "\n")
+        write_atomically(self.path, "".join(self.lines))  # whole: there is no appending to an object in the cloud
 
     def _forget_after(self, step: int) -> None:
         """Lines of epochs that an earlier call wrote after its last checkpoint: they are trained again."""
-        if not os.path.exists(self.path):
+        if not self.path.exists():
             return
-        with open(self.path) as file:
-            lines = [line for line in file if line.endswith("\n")]
-        kept = [line for line in lines if (entry := json.loads(line))["run"] not in self.runs or entry["step"] <= step]
-        write_atomically(self.path, "".join(kept))
+        lines = [line for line in self.path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+        self.lines = [
+            line for line in lines if (entry := json.loads(line))["run"] not in self.runs or entry["step"] <= step
+        ]
+        write_atomically(self.path, "".join(self.lines))
 
     def close(self) -> None:
         """All is on disk after this."""

@@ -12,7 +12,9 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
+from etils import epath
 
+from asd_jax import hosts
 from asd_jax.clips import Machine
 from asd_jax.errors import UserError
 from asd_jax.features import PRESETS
@@ -304,9 +306,9 @@ def enable_compilation_cache(config: ml_collections.ConfigDict) -> None:
 
 def store_config(config: ml_collections.ConfigDict, workdir: str) -> None:
     """Keeps the config in the workdir; a workdir begun with another config is refused, naming the key that differs."""
-    path = os.path.join(workdir, _CONFIG)
+    path = epath.Path(workdir) / _CONFIG
     new = json.loads(config.to_json_best_effort())
-    if os.path.exists(path):
+    if path.exists():
         old = _read(path)
         for key in sorted((old.keys() | new.keys()) - set(_MAY_CHANGE)):
             if old.get(key) != new.get(key):
@@ -314,13 +316,14 @@ def store_config(config: ml_collections.ConfigDict, workdir: str) -> None:
                     f"config.{key} is {new.get(key)!r}, but {workdir} was begun with {old.get(key)!r}: "
                     "use that value, or another workdir."
                 )
-    write_atomically(path, json.dumps(new, indent=2) + "\n")
+    if hosts.is_first():
+        write_atomically(path, json.dumps(new, indent=2) + "\n")
 
 
 def load_config(workdir: str) -> ml_collections.ConfigDict:
     """The config that a workdir was trained with."""
-    path = os.path.join(workdir, _CONFIG)
-    if not os.path.exists(path):
+    path = epath.Path(workdir) / _CONFIG
+    if not path.exists():
         raise UserError(f"{workdir} is not a workdir of tools/train.py: it holds no {_CONFIG}.")
     config = ml_collections.ConfigDict(_read(path))
     if "method" not in config:
@@ -330,8 +333,8 @@ def load_config(workdir: str) -> ml_collections.ConfigDict:
 
 def store_summary(summary: dict, workdir: str) -> None:
     """Keeps what is trained on what; a workdir begun on other data is refused, naming what differs."""
-    path = os.path.join(workdir, _SUMMARY)
-    if os.path.exists(path):
+    path = epath.Path(workdir) / _SUMMARY
+    if path.exists():
         old = _read(path)
         for key, value in summary.items():
             if old.get(key) != value:
@@ -339,20 +342,20 @@ def store_summary(summary: dict, workdir: str) -> None:
                     f"The prepared data are not those that {workdir} was begun with ({key} was {old.get(key)!r} and is "
                     f"{value!r}): train into another workdir."
                 )
-    write_atomically(path, json.dumps(summary, indent=2) + "\n")
+    if hosts.is_first():
+        write_atomically(path, json.dumps(summary, indent=2) + "\n")
 
 
 def load_summary(workdir: str) -> dict:
     """What `store_summary` kept."""
-    path = os.path.join(workdir, _SUMMARY)
-    if not os.path.exists(path):
+    path = epath.Path(workdir) / _SUMMARY
+    if not path.exists():
         raise UserError(f"The training in {workdir} has not begun: run tools/train.py with the same config.")
     return _read(path)
 
 
-def _read(path: str) -> dict:
+def _read(path: epath.Path) -> dict:
     try:
-        with open(path) as file:
-            return json.load(file)
+        return json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise UserError(f"{path} is damaged ({error}): expected the JSON that tools/train.py wrote.") from error

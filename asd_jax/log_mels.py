@@ -7,9 +7,11 @@ import dataclasses
 import itertools
 from collections.abc import Collection, Iterator, Sequence
 
+import jax
 import numpy as np
 import tensorflow as tf
 
+from asd_jax import hosts
 from asd_jax.clips import Machine, StoredClip
 from asd_jax.records import Store
 
@@ -85,7 +87,7 @@ def load(
     buffer, lengths, clips, last = bytearray(), [], [], [0]
     for machine in machines:
         short = 0
-        for clip, log_mel in store.clips(machine, split):
+        for clip, log_mel in _clips(store, machine, split):
             if domains is not None and clip.domain not in domains:
                 continue
             if len(log_mel) < window:
@@ -101,6 +103,14 @@ def load(
     frames = tf.constant(np.frombuffer(buffer, store.dtype).reshape(-1, store.preset.n_mels))
     everything = LogMels(frames, length.cumsum() - length, length, tuple(clips))
     return [everything.select(range(begin, end)) for begin, end in itertools.pairwise(last)]
+
+
+def _clips(store: Store, machine: Machine, split: str) -> Iterator[tuple[StoredClip, np.ndarray]]:
+    """The machine's clips; each of several processes reads its share of them and gets the others' from them."""
+    if jax.process_count() == 1:
+        return store.clips(machine, split)
+    share = hosts.dealt(store.find(machine).clips.get(split, 1))  # where there are none, reading tells
+    return hosts.pooled(store.clips(machine, split, share) if share else [])
 
 
 def join(parts: Sequence[LogMels]) -> LogMels:

@@ -18,6 +18,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from asd_jax.errors import UserError
 from asd_jax.methods import Method
 from asd_jax.models.layers import mean_over_devices
 
@@ -42,11 +43,20 @@ def make_mesh(num_runs: int, batch_size: int, devices: Sequence[jax.Device] | No
     """Puts as many runs side by side as there are devices, and splits their batches over the devices that remain.
 
     Where the devices do not divide the batch, the largest number of them that does is used.
+
+    Raises:
+        UserError: several processes would not get equal parts.
     """
-    devices = list(jax.devices() if devices is None else devices)
+    devices = sorted(jax.devices() if devices is None else devices, key=lambda device: device.process_index)
     runs = min(num_runs, len(devices))
     split = max(n for n in range(1, len(devices) // runs + 1) if batch_size % n == 0)
     used = devices[: runs * split]
+    local = collections.Counter(device.process_index for device in devices)
+    if len(local) > 1 and (len(used) < len(devices) or any(n % split and split % n for n in local.values())):
+        raise UserError(
+            f"{num_runs} run(s) with batches of {batch_size} cannot be dealt equally to {len(devices)} devices of "
+            f"{len(local)} processes: change config.num_runs or config.batch_size, or take fewer processes."
+        )
     axis_types = (jax.sharding.AxisType.Auto,) * 2
     return Mesh(np.array(used).reshape(runs, split), (RUN, DATA), axis_types=axis_types)
 
@@ -86,7 +96,17 @@ def put_block(mesh: Mesh, block: dict[str, np.ndarray]) -> Batch:
 
 def put_everywhere(mesh: Mesh, array: np.ndarray) -> jax.Array:
     """A copy of the array on every device."""
-    return jax.device_put(array, NamedSharding(mesh, P()))
+    return _put(array, NamedSharding(mesh, P()))
+
+
+def _put(array: np.ndarray, sharding: NamedSharding) -> jax.Array:
+    """An array that every process has whole; each puts its part where it belongs."""
+    return jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
+
+
+def _readable(mesh: Mesh, spec: P) -> NamedSharding:
+    """Of results that the host reads: as they come, but whole in every one of several processes."""
+    return NamedSharding(mesh, P() if mesh.is_multi_process else spec)
 
 
 @functools.cache
@@ -163,7 +183,12 @@ def train_steps(mesh: Mesh, method: Method, optimizer: Optimizer) -> Callable:
         out_specs=(P(RUN), P(None, RUN)),
         check_vma=False,
     )
-    return jax.jit(sharded, donate_argnums=0, compiler_options=_compiler_options(mesh.devices.flat[0].platform))
+    return jax.jit(
+        sharded,
+        donate_argnums=0,
+        out_shardings=(state_sharding(mesh), _readable(mesh, P(None, RUN))),
+        compiler_options=_compiler_options(mesh.devices.flat[0].platform),
+    )
 
 
 @functools.cache
@@ -248,7 +273,11 @@ def output_step(mesh: Mesh, method: Method) -> Callable:
     sharded = jax.shard_map(
         step, mesh=mesh, in_specs=(P(RUN), P(DATA), P(DATA)), out_specs=P(RUN, DATA), check_vma=False
     )
-    return jax.jit(sharded, compiler_options=_compiler_options(mesh.devices.flat[0].platform))
+    return jax.jit(
+        sharded,
+        out_shardings=_readable(mesh, P(RUN, DATA)),
+        compiler_options=_compiler_options(mesh.devices.flat[0].platform),
+    )
 
 
 @functools.cache
@@ -276,7 +305,7 @@ def take_run(mesh: Mesh) -> Callable:
 def stack_runs(mesh: Mesh, states: Sequence[State]) -> State:
     """The opposite of `take_run`: single runs side by side on the mesh."""
     sharding = state_sharding(mesh)
-    return jax.tree.map(lambda *x: jax.device_put(np.stack([np.asarray(one) for one in x]), sharding), *states)
+    return jax.tree.map(lambda *x: _put(np.stack([np.asarray(one) for one in x]), sharding), *states)
 
 
 def placed(shapes: dict, sharding: NamedSharding) -> dict:

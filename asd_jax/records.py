@@ -46,8 +46,8 @@ class Store(Manifest):
         """The recording group of every machine that has training clips; with sounds of no machine, where prepared."""
         return {machine: stored.group for machine, stored in self.machines.items() if stored.clips.get("train")}
 
-    def read(self, machine: Machine, split: str) -> tf.data.Dataset:
-        """The clips of one machine and split, sorted by name: the same order every time.
+    def read(self, machine: Machine, split: str, share: range | None = None) -> tf.data.Dataset:
+        """The clips of one machine and split (or a share of them), sorted by name: the same order every time.
 
         Returns:
             A dataset of dicts: "log_mel" [frames, mels] of `dtype`, "label" (0 normal, 1 anomaly, -1 nobody has said),
@@ -56,12 +56,13 @@ class Store(Manifest):
         Raises:
             UserError: the machine or split is not stored. A damaged file shows while iterating: see `examples`.
         """
-        return self._builder(machine, split).as_dataset(split, read_config=_READ)
+        part = split if share is None else f"{split}[{share.start}:{share.stop}]"
+        return self._builder(machine, split).as_dataset(part, read_config=_READ)
 
-    def examples(self, machine: Machine, split: str) -> Iterator[dict[str, Any]]:
+    def examples(self, machine: Machine, split: str, share: range | None = None) -> Iterator[dict[str, Any]]:
         """The clips of `read` as dicts of NumPy values; a damaged or missing file is a UserError that names it."""
         try:
-            yield from self.read(machine, split).as_numpy_iterator()
+            yield from self.read(machine, split, share).as_numpy_iterator()
         except tf.errors.OpError as error:
             info = self._builder(machine, split).info.splits[split]
             for path, count in zip(info.filepaths, info.shard_lengths, strict=True):
@@ -71,9 +72,11 @@ class Store(Manifest):
                     ) from error
             raise
 
-    def clips(self, machine: Machine, split: str) -> Iterator[tuple[StoredClip, np.ndarray]]:
+    def clips(
+        self, machine: Machine, split: str, share: range | None = None
+    ) -> Iterator[tuple[StoredClip, np.ndarray]]:
         """What each clip of `examples` is, and its log-mel [frames, mels]."""
-        for example in self.examples(machine, split):
+        for example in self.examples(machine, split, share):
             text = {name: example[name].decode() for name in ("name", "domain", "part")}
             yield StoredClip(machine, label=int(example["label"]), **text), example["log_mel"]
 

@@ -1,22 +1,22 @@
 """The training loop: runs side by side on the mesh, epoch by epoch, with metrics, checkpoints and resuming."""
 
-import collections
 import contextlib
 import dataclasses
 import functools
 import hashlib
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import ml_collections
 import numpy as np
 from tqdm import tqdm
 
-from asd_jax import detection, experiment, input_pipeline, parallel, records
+from asd_jax import detection, experiment, hosts, parallel, records
 from asd_jax.checkpoints import RunCheckpoints, restore_newest
 from asd_jax.epoch_log import EpochLog
+from asd_jax.feed import feed
 from asd_jax.input_pipeline import Block
 from asd_jax.methods import Method
 from asd_jax.methods.maf import with_bands
@@ -26,10 +26,21 @@ from asd_jax.validation import Validation
 
 
 class Stop:
-    """Notes that SIGTERM came, for trainings to stop after the steps under way; entered in the main thread."""
+    """Notes that SIGTERM came, for trainings to stop after the steps under way; entered in the main thread.
+
+    One of several processes that gets it stops all of them.
+    """
 
     def __init__(self) -> None:
         self.came = False
+        self.asked: jax.Array | bool = False
+
+    def now(self) -> bool:
+        """Whether to stop; all processes ask after the same steps, and get the same answer."""
+        if jax.process_count() == 1:
+            return self.came
+        before, self.asked = self.asked, hosts.anywhere(self.came)
+        return bool(before)  # known since the steps before: nobody waits
 
     def __enter__(self) -> "Stop":
         self.before = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "came", True))
@@ -83,7 +94,7 @@ def train(
         training.train_group(runs, [checkpoints[run] for run in runs])
     for one in checkpoints:
         one.close()
-    detection.keep_held_back(workdir, data.held_back, devices)
+    detection.keep_held_back(workdir, data.held_back, jax.local_devices() if devices is None else devices)
     return None
 
 
@@ -186,17 +197,32 @@ class _Training:
         padded = [*runs, *[runs[-1]] * (width - len(runs))]  # the shape is compiled already: spare places repeat a run
         steps = self.steps
         first, states = self._start(padded, checkpoints)
-        blocks = self._blocks(padded, first)
+        blocks = feed(
+            self.sampler,
+            self.mesh,
+            runs=padded,
+            seed=self.config.seed,
+            first_step=first,
+            num_epochs=self.config.num_epochs,
+            steps=self.block_steps,
+            window=self.config.window if self.log_mels is None else None,
+        )
         log = EpochLog(self.workdir, runs, first, self.epoch_steps, self.config.batch_size)
         pending = None
         with (
-            tqdm(total=self.num_steps, initial=first, unit="step", desc=f"run {_span(runs)}") as bar,
+            tqdm(
+                total=self.num_steps,
+                initial=first,
+                unit="step",
+                desc=f"run {_span(runs)}",
+                disable=not hosts.is_first(),
+            ) as bar,
             contextlib.ExitStack() as finish,
         ):
             finish.callback(log.close)
             for checkpoint in checkpoints:
                 finish.callback(checkpoint.wait)  # a save that is under way is finished, whatever happens
-            done = first
+            done, stopping = first, False
             while done < self.num_steps:
                 began = time.perf_counter()
                 block, arrays = next(blocks)
@@ -211,15 +237,18 @@ class _Training:
                 pending = (block.first_step, block.count, metrics, wait, began)
                 bar.update(block.count)
                 due = done % (self.epoch_steps * self.config.checkpoint_epochs) == 0 or done == self.num_steps
-                if due or self.stop.came:
+                stopping = self.stop.now()
+                if due or stopping:
                     log.add(*pending)  # a state is only kept once its loss is known to be finite
                     pending = None
                     for position, checkpoint in enumerate(checkpoints):
                         checkpoint.save(done, self.take_run(states, position))
-                if self.stop.came:
+                        if self.mesh.is_multi_process and len(checkpoints) > 1:
+                            checkpoint.wait()  # Orbax takes saves that go on together for one another
+                if stopping:
                     break
         print(f"Run {_span(runs)}: {log.waited / log.trained:.1%} of the time was waiting for input")
-        if self.stop.came:
+        if stopping:
             print(f"Stopped after step {done}, which is saved: run the same command to go on.")
             raise SystemExit(128 + signal.SIGTERM)
 
@@ -239,8 +268,8 @@ class _Training:
 
     def _standardised(self, states: parallel.State) -> parallel.State:
         """Fresh states that know mean and deviation of the mel bands of all clips to train on."""
-        batch_stats = with_bands(states.batch_stats, *self.data.target.band_statistics())
-        return states._replace(batch_stats=jax.device_put(batch_stats, parallel.state_sharding(self.mesh)))
+        with_them = jax.jit(with_bands, out_shardings=parallel.state_sharding(self.mesh))
+        return states._replace(batch_stats=with_them(states.batch_stats, *self.data.target.band_statistics()))
 
     def _published(self, states: parallel.State) -> parallel.State:
         """Fresh states with published weights in their backbones."""
@@ -249,26 +278,6 @@ class _Training:
             params, batch_stats = load_backbone(self.config.init_from, state.params, state.batch_stats)
             singles[place] = state._replace(params=params, batch_stats=batch_stats)
         return parallel.stack_runs(self.mesh, singles)
-
-    def _blocks(self, runs: Sequence[int], first_step: int) -> Iterator[tuple[Block, parallel.Batch]]:
-        """Blocks and their arrays on the devices, the next one always under way."""
-        local_runs, local_rows = parallel.local_rows(self.mesh, len(runs), self.config.batch_size)
-        blocks = input_pipeline.blocks(
-            self.sampler,
-            seed=self.config.seed,
-            runs=[runs[i] for i in local_runs],
-            first_step=first_step,
-            num_epochs=self.config.num_epochs,
-            steps=self.block_steps,
-            window=self.config.window if self.log_mels is None else None,
-            rows=local_rows,
-        )
-        ahead: collections.deque = collections.deque()
-        for block in blocks:
-            ahead.append((block, parallel.put_block(self.mesh, block.arrays)))
-            if len(ahead) == 2:
-                yield ahead.popleft()
-        yield from ahead
 
     def _values(self, block: Block) -> dict[str, np.ndarray]:
         """What changes from step to step [steps of a block]; after the end of the training the last values again."""

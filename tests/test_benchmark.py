@@ -14,7 +14,7 @@ from asd_jax.benchmark.preparing import measure_prepare
 from asd_jax.benchmark.score import measure_score
 from asd_jax.benchmark.step import measure_step
 from asd_jax.prepare import prepare
-from configs import autoencoder, maf, multitask, proxy_outlier
+from configs import autoencoder, maf, proxy_outlier
 
 
 def tiny(recipe, **values):

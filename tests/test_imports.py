@@ -11,7 +11,8 @@ import asd_jax
 PACKAGE = pathlib.Path(asd_jax.__file__).parent
 
 ROOMS = [
-    ("errors", "files"),
+    ("errors", "files", "lost_process"),
+    ("hosts",),
     ("cli", "clips", "audio", "threads"),
     ("label_list",),
     ("datasets",),
@@ -28,6 +29,7 @@ ROOMS = [
     ("models",),
     ("methods",),
     ("parallel",),
+    ("feed",),
     ("checkpoints", "experiment"),
     ("training_data",),
     ("scoring", "epoch_log"),
@@ -39,6 +41,7 @@ ROOMS = [
     ("report",),
     ("evaluation", "recordings", "select_inlier", "ensemble"),
     ("studies",),
+    ("benchmark",),
 ]
 """Top to bottom: a room imports from those above it, and files within one room from each other."""
 

@@ -11,18 +11,25 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The recipe; any value can be overridden by --config.KEY=VALUE."
 )
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints and metrics; one that exists is gone on with.")
+_COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, for a training on many hosts.")
+_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes train together, one on each host.")
+_PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
 flags.mark_flags_as_required(["config", "workdir"])
 
 
 def main() -> None:
     """Imports late: a mistake on the command line is told at once."""
-    from asd_jax.train import train
+    from asd_jax import hosts
 
     logging.getLogger().setLevel(logging.WARNING)
-    train(_CONFIG.value, _WORKDIR.value)
-    print(
-        f"Trained {_CONFIG.value.num_runs} run(s). Wrote checkpoints/, metrics.jsonl, tensorboard/ to {_WORKDIR.value}"
-    )
+    with hosts.joined(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value):
+        from asd_jax.train import train
+
+        train(_CONFIG.value, _WORKDIR.value)
+        print(
+            f"Trained {_CONFIG.value.num_runs} run(s). Wrote checkpoints/, metrics.jsonl, tensorboard/ "
+            f"to {_WORKDIR.value}"
+        )
 
 
 if __name__ == "__main__":
