@@ -50,11 +50,12 @@ def read_audio(path: str, sample_rate: int) -> np.ndarray:
         )
     if not len(wave):
         raise UserError(f"{path} holds no samples: replace it or leave it out.")
-    if wave.dtype == np.int16:
-        wave = wave * np.float32(2**-15)
-    wave = wave.mean(1) if wave.shape[1] > 1 else wave[:, 0]
-    if not np.isfinite(wave).all():
+    full_scale = 2**15 if wave.dtype == np.int16 else 1
+    wave = wave.mean(1, dtype=np.float32) if wave.shape[1] > 1 else wave[:, 0]
+    lowest, highest = wave.min(), wave.max()
+    if not np.isfinite([lowest, highest]).all():  # the least of some values is NaN where one of them is
         raise UserError(f"{path} holds samples that are NaN or infinite: replace it or leave it out.")
-    if wave.min() == wave.max():
+    if lowest == highest:
         raise UserError(f"{path} is silent (all samples are equal): replace it or leave it out.")
+    wave = np.multiply(wave, 1 / full_scale, dtype=np.float32)
     return wave if rate == sample_rate else soxr.resample(wave, rate, sample_rate)

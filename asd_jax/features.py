@@ -1,17 +1,11 @@
 """Waveform -> log-mel spectrogram, as librosa computes it, on all cores; and the feature presets."""
 
 import dataclasses
-import functools
 
-import jax
-import jax.numpy as jnp
-import librosa
 import numpy as np
 
+from asd_jax import kernels
 from asd_jax.errors import UserError
-
-_BLOCK = 16  # frames that are transformed together: small enough for the cache
-_BANDS = 16  # mel bands that are summed together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +15,7 @@ class FeaturePreset:
     Attributes:
         name: its key in `PRESETS`.
         sample_rate: in Hz.
-        n_fft: samples of a frame (Hann window); a multiple of twice the hop.
+        n_fft: samples of a frame (Hann window); a power of two from 4 to 4096.
         hop: samples from one frame to the next.
         n_mels: mel bands (slaney scale, area-normalised).
         fmin: lower edge of the lowest band, Hz.
@@ -120,58 +114,24 @@ def log_mels(
             f"{preset.name!r} takes {preset.n_fft}; leave it out."
         )
     frames, half = 1 + len(wave) // preset.hop, preset.n_fft // 2
-    padded = np.zeros((_rounded_up(frames) - 1) * preset.hop + preset.n_fft, np.float32)  # np.pad takes longer
+    blocks = -(-frames // kernels.BLOCK)
+    padded = np.zeros((blocks * kernels.BLOCK - 1) * preset.hop + preset.n_fft, np.float32)  # np.pad takes longer
     padded[half : half + len(wave)] = wave
     padded[:half] = wave[half:0:-1]
     after = padded[half + len(wave) :][:half]
     after[:] = wave[-2 : -len(after) - 2 : -1]
-    mean, std = {
-        "clip": lambda: (0.0, wave.std()),
-        "type": lambda: (statistics.mean, statistics.std),
-        "none": lambda: (0.0, 1.0),
-    }[preset.standardise]()
-    with jax.enable_x64(True), jax.default_device("cpu"):
-        power = np.asarray(_mel_power(preset)(padded, np.float64(mean)))[:frames]
-    decibel = np.maximum(power / std**2, preset.amin)
+    standardise = {"clip": _own_std, "type": lambda _: statistics, "none": lambda _: WaveStatistics(0.0, 1.0)}
+    by = standardise[preset.standardise](wave)
+    mel_power = kernels.mel_power(preset.sample_rate, preset.n_fft, preset.hop, preset.n_mels, preset.fmin, preset.fmax)
+    decibel = mel_power(padded, by.mean)[:frames]
+    decibel /= by.std**2
+    np.maximum(decibel, preset.amin, out=decibel)
     np.log10(decibel, out=decibel)
     decibel *= 10
-    return decibel if preset.top_db is None else np.maximum(decibel, decibel.max() - preset.top_db)
+    return decibel if preset.top_db is None else np.maximum(decibel, decibel.max() - preset.top_db, out=decibel)
 
 
-def _rounded_up(frames: int) -> int:
-    """Four lengths an octave, all multiples of `_BLOCK`, so that clips of many lengths share few compiled programs."""
-    step = max(_BLOCK, 2 ** (frames.bit_length() - 3))
-    return -(-frames // step) * step
-
-
-@functools.cache
-def _mel_power(preset: FeaturePreset) -> "jax.stages.Wrapped":
-    """The compiled function: samples of blocks of frames, their mean -> power in the bands, float32 [frames, mels].
-
-    Subtraction and transform are in double precision, as librosa's is: in single precision their rounding, which is
-    relative to the loudest bin of a frame, moves bands that are 80 dB below a tone by more than 1e-3 dB. No TPU has it,
-    so it stays on the CPU.
-    """
-    bank = librosa.filters.mel(
-        sr=preset.sample_rate, n_fft=preset.n_fft, n_mels=preset.n_mels, fmin=preset.fmin, fmax=preset.fmax
-    ).T
-    products = []  # a band takes few bins: a few bands at a time, with the bins of theirs alone
-    for bands in np.split(bank, range(_BANDS, preset.n_mels, _BANDS), axis=1):
-        bins = np.flatnonzero(bands.any(axis=1))
-        products.append((slice(bins[0], bins[-1] + 1), bands[bins[0] : bins[-1] + 1]))
-    window = librosa.filters.get_window("hann", preset.n_fft)
-    overlap = preset.n_fft // preset.hop
-
-    def mel_power(wave: jax.Array, mean: jax.Array) -> jax.Array:
-        def of_block(block: jax.Array) -> jax.Array:
-            start, size = block * _BLOCK * preset.hop, (_BLOCK + overlap - 1) * preset.hop
-            hops = jax.lax.dynamic_slice(wave, (start,), (size,)).reshape(-1, preset.hop)
-            frames = jnp.concatenate([hops[i : i + _BLOCK] for i in range(overlap)], axis=1)
-            spectrum = jnp.fft.rfft((frames - mean) * window)
-            power = (spectrum.real**2 + spectrum.imag**2).astype(jnp.float32)
-            return jnp.concatenate([jnp.dot(power[:, bins], bands, precision="highest") for bins, bands in products], 1)
-
-        blocks = (wave.size // preset.hop - overlap + 1) // _BLOCK
-        return jax.lax.map(of_block, jnp.arange(blocks)).reshape(-1, preset.n_mels)
-
-    return jax.jit(mel_power)
+def _own_std(wave: np.ndarray) -> WaveStatistics:
+    """The waveform's own standard deviation; its mean stays."""
+    total, squares = kernels.power_sums(wave)
+    return WaveStatistics(0.0, np.sqrt(squares / len(wave) - (total / len(wave)) ** 2))

@@ -4,8 +4,6 @@ import functools
 import os
 from collections.abc import Sequence
 
-import jax
-
 from asd_jax.errors import UserError
 from asd_jax.manifest import Manifest
 from asd_jax.prepare import Shard, write_shard
@@ -54,7 +52,6 @@ def write_on_beam(pipeline_options: Sequence[str], manifest: Manifest, shards: S
 
 
 def _write(manifest: Manifest, shard: Shard) -> None:
-    jax.config.update("jax_platforms", "cpu")  # a worker that has accelerators leaves them alone
     if not os.path.exists(shard.clips[0].path):
         raise FileNotFoundError(f"{shard.clips[0].path} is not on this worker: all machines must see raw_dir.")
     write_shard(manifest, shard)

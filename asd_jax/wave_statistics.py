@@ -10,6 +10,7 @@ from asd_jax.audio import read_audio
 from asd_jax.clips import Clip
 from asd_jax.errors import UserError
 from asd_jax.features import FeaturePreset, WaveStatistics
+from asd_jax.kernels import power_sums
 from asd_jax.threads import map_ahead
 
 
@@ -40,10 +41,10 @@ def measure(preset: FeaturePreset, training: Mapping[str, Sequence[Clip]], worke
 def _power_sums(path: str, sample_rate: int) -> tuple[float, float, float]:
     """Of the samples of one clip: how many, their sum, and that of their squares."""
     try:
-        wave = read_audio(path, sample_rate).astype(np.float64)
+        wave = read_audio(path, sample_rate)
     except UserError:
         return 0.0, 0.0, 0.0
-    return len(wave), wave.sum(), wave @ wave
+    return len(wave), *power_sums(wave)
 
 
 def _statistics(preset: FeaturePreset, machine_type: str, count: float, total: float, power: float) -> WaveStatistics:

@@ -13,7 +13,7 @@ PACKAGE = pathlib.Path(asd_jax.__file__).parent
 ROOMS = [
     ("errors", "files", "lost_process"),
     ("hosts",),
-    ("cli", "clips", "audio", "threads"),
+    ("cli", "clips", "audio", "threads", "kernels"),
     ("label_list",),
     ("datasets",),
     ("outliers",),

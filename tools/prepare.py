@@ -14,7 +14,6 @@ import functools
 import sys
 import time
 
-import jax
 from absl import flags
 
 from asd_jax import cli
@@ -53,7 +52,6 @@ def main() -> int:
     clips = DATASETS[_DATASET.value](_RAW_DIR.value, machine_types=_MACHINE_TYPES.value, groups=groups)
     if unknown := sorted(groups.keys() - {clip.machine_type for clip in clips}):
         raise flags.Error(f"--groups names {', '.join(unknown)}, which {_RAW_DIR.value} does not hold.")
-    jax.config.update("jax_platforms", "cpu")  # leaves the accelerators to a training that runs beside this
     from asd_jax.prepare import format_lines, prepare  # TensorFlow takes seconds to import
 
     write_elsewhere = None
