@@ -231,3 +231,22 @@ def test_bfloat16_gives_nearly_the_same_and_outputs_in_float32():
     layers = flatten_dict(state["intermediates"]["backbone"])
     computed = {name[-2] if len(name) > 1 else "backbone": leaf.dtype for name, (leaf,) in layers.items()}
     assert set(computed.values()) == {jnp.dtype(jnp.bfloat16)}, computed
+
+
+def test_rematerialisation_keeps_less_and_gives_the_same_gradients(variables, log_mels):
+    def loss(params, model):
+        outputs, _ = model.apply(
+            variables | {"params": params}, log_mels, True, mutable="batch_stats", rngs={"dropout": jax.random.key(0)}
+        )
+        return jnp.mean(outputs["product"] ** 2)
+
+    def kept_bytes(model):
+        """Between the forward pass and the gradients, beside the parameters."""
+        gradients = jax.eval_shape(lambda params: jax.vjp(lambda p: loss(p, model), params)[1], variables["params"])
+        return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(gradients))
+
+    plain, again = Encoder(7, **TINY), Encoder(7, **TINY, remat=True)
+    parameters = 4 * sum(x.size for x in jax.tree.leaves(variables["params"]))
+    assert kept_bytes(again) - parameters < 0.5 * (kept_bytes(plain) - parameters)
+    one, other = (jax.jit(jax.grad(loss), static_argnums=1)(variables["params"], model) for model in (plain, again))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), one, other)
