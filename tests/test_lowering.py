@@ -53,4 +53,4 @@ def test_gradients_go_together_and_nothing_goes_between_runs():
     assert sum(of_gradients) == gradients + metrics and len(of_gradients) <= 2  # the compiler may take them in two
     state_bytes = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(states))
     assert compiled.memory_analysis().alias_size_in_bytes == state_bytes
-    assert all_reduces(traced(2, 2)[0].lower().compile().as_text()) == []
+    assert "all_reduce" not in traced(2, 2)[0].lower().as_text()

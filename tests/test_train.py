@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import pytest
 
-from asd_jax import checkpoints, experiment, parallel, scoring, train
+from asd_jax import checkpoints, experiment, feed, parallel, scoring, train
 from asd_jax.errors import UserError
 from configs import proxy_outlier
 from tests.recordings import prepare_machines, write_machines
@@ -169,7 +169,7 @@ def test_runs_train_side_by_side_where_they_can_start_together(steps, width, gro
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(config, tmp_path, monkeypatch):
     train.train(config, str(tmp_path))  # six epochs
-    real = train.input_pipeline.blocks
+    real = feed.input_pipeline.blocks
 
     def poisoned(*args, **options):
         for block in real(*args, **options):
@@ -177,7 +177,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(conf
                 block.arrays["log_mel"] = block.arrays["log_mel"] * np.float16(np.inf)
             yield block
 
-    monkeypatch.setattr(train.input_pipeline, "blocks", poisoned)
+    monkeypatch.setattr(feed.input_pipeline, "blocks", poisoned)
     with pytest.raises(UserError, match="Step 8 of run 0"):
         train.train(config, str(tmp_path / "poisoned"))
     assert checkpoints.RunCheckpoints(str(tmp_path / "poisoned"), 0).steps() == [6]
