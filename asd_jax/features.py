@@ -113,19 +113,10 @@ def log_mels(
             f"{name} is too short: it has {len(wave)} samples at {preset.sample_rate} Hz and one frame of preset "
             f"{preset.name!r} takes {preset.n_fft}; leave it out."
         )
-    frames, half = 1 + len(wave) // preset.hop, preset.n_fft // 2
-    blocks = -(-frames // kernels.BLOCK)
-    padded = np.zeros((blocks * kernels.BLOCK - 1) * preset.hop + preset.n_fft, np.float32)  # np.pad takes longer
-    padded[half : half + len(wave)] = wave
-    padded[:half] = wave[half:0:-1]
-    after = padded[half + len(wave) :][:half]
-    after[:] = wave[-2 : -len(after) - 2 : -1]
     standardise = {"clip": _own_std, "type": lambda _: statistics, "none": lambda _: WaveStatistics(0.0, 1.0)}
     by = standardise[preset.standardise](wave)
     mel_power = kernels.mel_power(preset.sample_rate, preset.n_fft, preset.hop, preset.n_mels, preset.fmin, preset.fmax)
-    decibel = mel_power(padded, by.mean)[:frames]
-    decibel /= by.std**2
-    np.maximum(decibel, preset.amin, out=decibel)
+    decibel = mel_power(wave, by.mean, 1 / by.std**2, preset.amin)
     np.log10(decibel, out=decibel)
     decibel *= 10
     return decibel if preset.top_db is None else np.maximum(decibel, decibel.max() - preset.top_db, out=decibel)

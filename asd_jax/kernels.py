@@ -16,6 +16,7 @@ import numpy as np
 _LANES = 8  # complex transforms side by side
 BLOCK = 2 * _LANES  # frames side by side: a complex transform takes two real ones
 _BUILDING = threading.Lock()  # threads that begin together would compile a kernel each
+MelPower = Callable[[np.ndarray, float, float, float], np.ndarray]
 _uint = np.uintp  # an index that cannot count from the end: other ones keep loops from being vectorised
 
 
@@ -30,10 +31,29 @@ def power_sums(wave: np.ndarray) -> tuple[float, float]:
     return total, squares
 
 
-def mel_power(
-    sample_rate: int, n_fft: int, hop: int, n_mels: int, fmin: float, fmax: float
-) -> Callable[[np.ndarray, float], np.ndarray]:
-    """A function that gives the power in mel bands (slaney scale, area-normalised; Hann window).
+def half(values: np.ndarray) -> np.ndarray:
+    """Finite values float32 as float16, rounded as NumPy rounds them, which takes four times as long."""
+    halves = np.empty(values.shape, np.uint16)
+    _round(values.ravel(), values.view(np.uint32).ravel(), halves.ravel())
+    return halves.view(np.float16)
+
+
+@numba.njit(nogil=True, cache=True)
+def _round(values: np.ndarray, bits: np.ndarray, halves: np.ndarray) -> None:
+    """Rounds to even: float32 [n] and its bits, a sign, 8 of exponent, 23 of mantissa -> those of float16, 1, 5, 10."""
+    for at in range(len(values)):
+        size = bits[at] & np.uint32(0x7FFFFFFF)
+        odd = size >> np.uint32(13) & np.uint32(1)
+        rounded = np.uint32(size + odd + np.uint32(0xFFF) - np.uint32(112 << 23)) >> np.uint32(13)
+        if size < np.uint32(113 << 23):  # below 2^-14 float16 has a fixed point
+            rounded = np.uint32(np.rint(min(abs(values[at]), np.float32(2**-14)) * np.float32(2**24)))
+        if size >= np.uint32(143 << 23):  # 2^16
+            rounded = np.uint32(0x7C00)  # infinity
+        halves[at] = rounded | (bits[at] >> np.uint32(16) & np.uint32(0x8000))
+
+
+def mel_power(sample_rate: int, n_fft: int, hop: int, n_mels: int, fmin: float, fmax: float) -> MelPower:
+    """A function that gives the power in mel bands (slaney scale, area-normalised; Hann window, reflect padding).
 
     Args:
         sample_rate: in Hz.
@@ -44,17 +64,16 @@ def mel_power(
         fmax: upper edge of the highest band, Hz.
 
     Returns:
-        The function: samples float32 [(frames - 1) * hop + n_fft] of a multiple of `BLOCK` frames, and what to subtract
-        from them -> float32 [frames, n_mels]. It leaves the interpreter's lock to other threads.
+        The function: samples float32 [samples], at least one frame; what to subtract from them; what to multiply the
+        power by; and the least power -> float32 [1 + samples // hop, n_mels]. It leaves the interpreter's lock to other
+        threads.
     """
     with _BUILDING:
         return _mel_power(sample_rate, n_fft, hop, n_mels, fmin, fmax)
 
 
 @functools.cache
-def _mel_power(
-    sample_rate: int, n_fft: int, hop: int, n_mels: int, fmin: float, fmax: float
-) -> Callable[[np.ndarray, float], np.ndarray]:
+def _mel_power(sample_rate: int, n_fft: int, hop: int, n_mels: int, fmin: float, fmax: float) -> MelPower:
     bank = librosa.filters.mel(sr=sample_rate, n_fft=n_fft, n_mels=n_mels, fmin=fmin, fmax=fmax).T
     # Triangles that overlap by half: a bin counts in two neighbouring bands at most.
     band = np.minimum((bank > 0).argmax(axis=1), n_mels - 2)
@@ -65,9 +84,9 @@ def _mel_power(
     pairs = np.stack([rows[: n_fft // 2 + 1], rows[-np.arange(n_fft // 2 + 1)]], axis=1)
     kernel = _kernel(n_fft)
 
-    def of_wave(wave: np.ndarray, mean: float) -> np.ndarray:
-        power = np.empty(((len(wave) - n_fft) // hop + 1, n_mels), np.float32)
-        kernel(wave, mean, hop, window, turns, pairs, band, weights, power)
+    def of_wave(wave: np.ndarray, mean: float, scale: float, least: float) -> np.ndarray:
+        power = np.empty((1 + len(wave) // hop, n_mels), np.float32)
+        kernel(wave, mean, scale, least, hop, window, turns, pairs, band, weights, power)
         return power
 
     return of_wave
@@ -84,11 +103,14 @@ def _kernel(n_fft: int) -> Callable:
     """The compiled loop over blocks; the size is a constant in it, without which its loops are not vectorised."""
 
     @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
-    def kernel(wave, mean, hop, window, turns, pairs, band, weights, power):  # noqa: ANN001, ANN202
+    def kernel(wave, mean, scale, least, hop, window, turns, pairs, band, weights, power):  # noqa: ANN001, ANN202
+        frames, mels = power.shape
+        samples = np.empty((BLOCK - 1) * hop + n_fft)
         rows = np.empty(2 * n_fft * _LANES)  # [real and imaginary part, n_fft, _LANES]
-        sums = np.empty(power.shape[1] * BLOCK)  # [mels, BLOCK]
-        for first in range(0, power.shape[0], BLOCK):
-            _load(wave[first * hop :], mean, hop, window, rows, n_fft)
+        sums = np.empty(mels * BLOCK)  # [mels, BLOCK]
+        for first in range(0, frames, BLOCK):
+            _cut(wave, first * hop - n_fft // 2, mean, samples)
+            _load(samples, hop, window, rows, n_fft)
             _butterflies(rows, turns, 0, n_fft, n_fft, n_fft)
             for begin in range(0, n_fft, n_fft // 4):  # one quarter after the other: it fits the nearest cache
                 _butterflies(rows, turns, begin, n_fft // 4, n_fft // 4, n_fft)
@@ -98,20 +120,33 @@ def _kernel(n_fft: int) -> Callable:
                 _butterflies(rows, turns, begin, n_fft // 4, n_fft // 1024, n_fft)
             sums[:] = 0
             _add_power(rows, pairs, band, weights, sums, n_fft)
-            for frame in range(BLOCK):
-                for mel in range(power.shape[1]):
-                    power[first + frame, mel] = sums[mel * BLOCK + frame]
+            for frame in range(min(BLOCK, frames - first)):
+                for mel in range(mels):
+                    power[first + frame, mel] = max(sums[mel * BLOCK + frame] * scale, least)
 
     return kernel
 
 
 @numba.njit(inline="always")
-def _load(wave, mean, hop, window, rows, n_fft):  # noqa: ANN001, ANN202
+def _cut(wave, begin, mean, samples):  # noqa: ANN001, ANN202
+    """Samples from `begin`, less their mean; beyond both ends they are reflected; any beyond that are of no frame."""
+    last = len(wave) - 1
+    if begin >= 0 and begin + len(samples) <= len(wave):
+        for at in range(len(samples)):
+            samples[at] = np.float64(wave[_uint(begin + at)]) - mean
+    else:
+        for at in range(len(samples)):
+            place = abs(begin + at)
+            samples[at] = np.float64(wave[max(min(place, 2 * last - place), 0)]) - mean
+
+
+@numba.njit(inline="always")
+def _load(samples, hop, window, rows, n_fft):  # noqa: ANN001, ANN202
     """Windowed frames: the first `_LANES` as real parts, the others as imaginary parts."""
     for part in range(2):
         for sample in range(n_fft):
             for lane in range(_LANES):
-                value = np.float64(wave[_uint((part * _LANES + lane) * hop + sample)]) - mean
+                value = samples[_uint((part * _LANES + lane) * hop + sample)]
                 rows[_uint((part * n_fft + sample) * _LANES + lane)] = value * window[sample]
 
 

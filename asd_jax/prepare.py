@@ -18,6 +18,7 @@ from asd_jax.clips import Clip, Machine
 from asd_jax.errors import UserError
 from asd_jax.features import find_preset, log_mels
 from asd_jax.files import write_atomically
+from asd_jax.kernels import half
 from asd_jax.manifest import (
     MachineRecords,
     Manifest,
@@ -257,8 +258,9 @@ def _compute(clip: Clip, manifest: Manifest) -> _Result:
     preset, statistics = manifest.preset, manifest.wave_statistics(clip.machine_type)
     try:
         wave = read_audio(clip.path, preset.sample_rate)
-        log_mel = log_mels(preset, wave, clip.path, statistics).astype(manifest.dtype)
-        return _Result(log_mel, len(wave) / preset.sample_rate, None)
+        log_mel = log_mels(preset, wave, clip.path, statistics)
+        stored = half(log_mel) if manifest.dtype == "float16" else log_mel
+        return _Result(stored, len(wave) / preset.sample_rate, None)
     except UserError as error:
         return _Result(None, 0.0, str(error))
 
