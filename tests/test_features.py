@@ -7,6 +7,7 @@ import librosa
 import numpy as np
 import pytest
 
+from asd_jax import kernels
 from asd_jax.errors import UserError
 from asd_jax.features import PRESETS, WaveStatistics, log_mels
 
@@ -121,3 +122,14 @@ def test_threads_do_not_disturb_each_other():
 def test_too_short_clip_is_named():
     with pytest.raises(UserError, match=r"stub\.wav is too short: it has 1023 samples"):
         log_mels(PAPER1, noise(1023).astype(np.float32), "stub.wav")
+
+
+def test_half_rounds_as_numpy_does():
+    bits = np.random.default_rng(0).integers(0, 2**32, 500_000, dtype=np.uint32)
+    small = np.arange(0x33000000, 0x39000000, 0x801, dtype=np.uint32)  # where float16 has a fixed point, with its ties
+    ties = np.arange(0x3C000000, 0x48000000, 0x1000, dtype=np.uint32)
+    values = np.concatenate([bits, small, small | 0x80000000, ties]).astype(np.uint32).view(np.float32)
+    values = values[np.isfinite(values)][:, None]
+    with np.errstate(over="ignore"):
+        expected = values.astype(np.float16)
+    np.testing.assert_array_equal(kernels.half(values).view(np.uint16), expected.view(np.uint16))
