@@ -16,8 +16,11 @@ from asd_jax.page import findings, markup, pictures, sections
 from asd_jax.page.findings import Findings, Part
 from asd_jax.page.markup import Cell, Markup, Number
 
-SECTIONS = 12
+SECTIONS = 10
 """How many machines (by domain and workdir) a page shows at most; its tables hold all of them."""
+
+LARGEST = 21_000_000
+"""Bytes of a page's pictures and sounds of single clips at most."""
 
 _LOSSES = ("loss", "validation_loss", "machine_loss", "product_loss", "cross_entropy", "metric_loss")
 _SCORES = ("normal_score", "outlier_score")
