@@ -107,6 +107,29 @@ def embed(
     ]
 
 
+def window_scores(
+    trained: Trained, workdir: str, clips: Sequence[StoredClip], log_mels: Iterable[np.ndarray]
+) -> list[np.ndarray]:
+    """Of every clip, the anomaly scores [windows] of its windows, the mean over the runs.
+
+    Arguments and errors as in `clip_scores`.
+    """
+    if "inlier" not in trained.config:
+        return [outputs["score"].mean(0) for outputs in trained.outputs(_of_machines(log_mels, clips))]
+    runs = embed(trained, clips, log_mels, None)
+    if not runs:
+        return []
+    scores = np.mean([_segment_scores(workdir, run, embeddings) for run, embeddings in enumerate(runs)], axis=0)
+    return np.split(scores, np.flatnonzero(runs[0].segment == 0)[1:])
+
+
+def _segment_scores(workdir: str, run: int, embeddings: Embeddings) -> np.ndarray:
+    kind, p, seed = inlier_choice(workdir)
+    if kind == "none":
+        return -embeddings.probability
+    return _inlier_models(workdir, run, kind, p, seed).segment_scores(embeddings)
+
+
 def embeddings_file(workdir: str, run: int, what: str) -> str:
     """Where the embeddings of a run are kept; `what` is "held_back" or "test"."""
     return os.path.join(workdir, "embeddings", f"run_{run}", f"{what}.npz")

@@ -17,7 +17,7 @@ from asd_jax.clips import StoredClip
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
 from asd_jax.label_list import read_label_list, without_extension
-from asd_jax.score_files import ScoreSet, write_scores
+from asd_jax.score_files import ScoreSet, file_name, write_scores
 
 TARGET_FPR = 0.1
 """Of the decisions: the challenge's baselines of 2021 take the 0.9 quantile of normal scores."""
@@ -87,12 +87,11 @@ def evaluate_workdir(
     metrics_file = os.path.join(workdir, f"metrics{trained.suffix}.json")
     decisions = _decisions(trained, workdir, clips, scores.mean(0)) if by_section else None
     for (machine_type, machine_id, domain), members in groups.items():
-        end = f"section_{machine_id}_{domain}_test.csv" if domain else f"id_{machine_id}.csv"
         columns = [(scores.mean(0), folder, "anomaly_score")]
         columns += [(row, os.path.join(folder, f"run_{run}"), "anomaly_score") for run, row in enumerate(scores)]
         columns += [(decisions, folder, "decision_result")] if decisions is not None else []
         for column, where, what in columns:
-            path = os.path.join(where, f"{what}_{machine_type}_{end}")
+            path = os.path.join(where, file_name(what, (machine_type, machine_id), domain))
             write_scores(path, [(names[i], column[i].item()) for i in members])
 
     labelled = {group: [i for i in members if labels[i] in (0, 1)] for group, members in groups.items()}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import importlib.metadata
 import json
 import os
 from collections.abc import Callable, Collection
@@ -33,7 +34,8 @@ from asd_jax.models.resnet import ResNet
 from asd_jax.outliers import is_machine
 from asd_jax.parallel import DATA
 
-_CONFIG, _SUMMARY = "config.json", "training.json"
+_CONFIG, _SUMMARY, _SURROUNDINGS = "config.json", "training.json", "surroundings.json"
+_PACKAGES = ("asd_jax", "jax", "jaxlib", "flax", "optax", "tensorflow-cpu", "numpy", "librosa")
 _MAY_CHANGE = ("compilation_cache", "inlier", "inlier_p", "steps_per_dispatch")
 """Keys that have no say in what is trained."""
 _RISE = 0.3  # share of a one-cycle schedule in which the rate rises
@@ -344,6 +346,30 @@ def store_summary(summary: dict, workdir: str) -> None:
                 )
     if hosts.is_first():
         write_atomically(path, json.dumps(summary, indent=2) + "\n")
+
+
+def surroundings() -> dict:
+    """What a program runs on: versions and devices."""
+    device = jax.devices()[0]
+    return {
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "platform": device.platform,
+        "device_kind": device.device_kind,
+        "devices": jax.device_count(),
+        "host_cores": len(os.sched_getaffinity(0)),
+    }
+
+
+def store_surroundings(workdir: str) -> None:
+    """Keeps what a training runs on; where it is gone on with elsewhere, the newest."""
+    if hosts.is_first():
+        write_atomically(epath.Path(workdir) / _SURROUNDINGS, json.dumps(surroundings(), indent=2) + "\n")
+
+
+def load_surroundings(workdir: str) -> dict:
+    """What `store_surroundings` kept; empty for a workdir that was trained before it did."""
+    path = epath.Path(workdir) / _SURROUNDINGS
+    return _read(path) if path.exists() else {}
 
 
 def load_summary(workdir: str) -> dict:

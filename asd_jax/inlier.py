@@ -60,11 +60,10 @@ class InlierModels:
     seed: int
     models: dict[str, GaussianMixture | LocalOutlierFactor]
 
-    def score(self, embeddings: Embeddings) -> ClipScores:
-        """Scores every clip by the model of its own product ID.
+    def segment_scores(self, embeddings: Embeddings) -> np.ndarray:
+        """[rows] The anomaly score of every segment, by the model of its own product ID.
 
-        A segment's anomaly score is the negative log-likelihood (gmm) or the local outlier factor (lof); see
-        `clip_score` for how a clip's segments are put together.
+        It is the negative log-likelihood (gmm) or the local outlier factor (lof).
 
         Raises:
             UserError: a product ID has no model.
@@ -78,6 +77,14 @@ class InlierModels:
                 )
             mine = embeddings.machine_id == product_id
             segment_scores[mine] = -self.models[product_id].score_samples(_points(embeddings, mine))
+        return segment_scores
+
+    def score(self, embeddings: Embeddings) -> ClipScores:
+        """Scores every clip by those of its segments, which `clip_score` puts together.
+
+        Errors as in `segment_scores`.
+        """
+        segment_scores = self.segment_scores(embeddings)
         first_rows, clip_of_row = embeddings.clips()
         segment_scores = segment_scores[np.argsort(clip_of_row, kind="stable")]
         ends = np.cumsum(np.bincount(clip_of_row))

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from etils import epath
 
+from asd_jax.clips import Machine
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
 from asd_jax.label_list import LabelList, label_in_name, read_label_list, read_rows, without_extension
@@ -41,6 +42,16 @@ class ScoreSet:
     labels: tuple[int, ...]
     scores: tuple[float, ...]
     decisions: tuple[int, ...] | None = None
+
+
+def file_name(what: str, machine: Machine, domain: str | None) -> str:
+    """What the file of "anomaly_score" or "decision_result" of a machine's test clips is called.
+
+    In the layout of 2021 where there is a domain, else in that of 2020.
+    """
+    machine_type, machine_id = machine
+    end = f"section_{machine_id}_{domain}_test.csv" if domain else f"id_{machine_id}.csv"
+    return f"{what}_{machine_type}_{end}"
 
 
 def write_scores(path: epath.PathLike, rows: Iterable[tuple[str, float]]) -> None:

@@ -58,8 +58,8 @@ def train(
 ) -> None:
     """Trains all runs of the config, or goes on where an earlier call stopped.
 
-    Writes to the workdir: config.json, training.json, checkpoints/run_N, metrics.jsonl, tensorboard/run_N; and what
-    `detection.keep_held_back` writes.
+    Writes to the workdir: config.json, training.json, surroundings.json, checkpoints/run_N, metrics.jsonl,
+    tensorboard/run_N; and what `detection.keep_held_back` writes.
 
     Args:
         config: the recipe.
@@ -85,6 +85,7 @@ def train(
     experiment.store_config(config, workdir)
     training = _Training(config, workdir, method, data, mesh, stop)
     training.describe()
+    experiment.store_surroundings(workdir)
     checkpoints = [RunCheckpoints(workdir, run) for run in range(config.num_runs)]
     for one in checkpoints:
         training.drop_damaged(one)

@@ -23,8 +23,7 @@ def data_dir(tmp_path_factory):
     return prepare_machines(write_machines(folder / "raw", train_clips=11, test_clips=6), folder / "data")
 
 
-@pytest.fixture
-def config(data_dir, tmp_path_factory):
+def tiny_recipe(data_dir, tmp_path_factory):
     """Three steps an epoch, six epochs, tiny network."""
     config = proxy_outlier.get_config("quicktest")
     config.data_dir, config.machine_type, config.machine_id = str(data_dir), "drill", "00"
@@ -32,3 +31,9 @@ def config(data_dir, tmp_path_factory):
     config.batch_size, config.num_epochs, config.held_back, config.checkpoint_epochs = 8, 6, 0, 2
     config.compilation_cache = str(tmp_path_factory.getbasetemp() / "compiled")
     return config
+
+
+@pytest.fixture
+def config(data_dir, tmp_path_factory):
+    """The tiny recipe on two machines of tones in noise."""
+    return tiny_recipe(data_dir, tmp_path_factory)

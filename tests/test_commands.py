@@ -85,6 +85,7 @@ def test_the_journey_from_recordings_to_scores(tmp_path):
         (("evaluate",), "--workdir"),
         (("evaluate", "--workdir=no_such_folder"), "no_such_folder is not a workdir"),
         (("evaluate", "--scores=no_such_folder"), "no_such_folder"),
+        (("report", "--workdir=W", "--out=o.html", "--target_fpr=2"), "--target_fpr=2.0 was given"),
         (("score", "--workdir=W", "--input=no_such_file", "--output=o.csv"), "no_such_file"),
         (("prepare", "--dataset=dcase2020", "--raw_dir=no_such_folder", "--data_dir=D"), "no_such_folder"),
     ],

@@ -7,10 +7,11 @@ import pathlib
 import numpy as np
 import pytest
 
-from asd_jax import detection, evaluation, experiment, recordings, train
+from asd_jax import detection, evaluation, experiment, inlier, recordings, train
 from asd_jax.datasets import DATASETS
 from asd_jax.embeddings import Embeddings
 from asd_jax.errors import UserError
+from asd_jax.page import excerpts, findings, page
 from asd_jax.prepare import prepare
 from asd_jax.training_data import load_data
 from configs import multitask
@@ -78,6 +79,19 @@ def test_scores_and_decisions_are_files_of_the_challenge(workdir):
     assert list(decided)[0] == "section_03_source_test_0000.wav" and len(decided) == 20
     result = (workdir / "scores" / "result.csv").read_text()
     assert "official score" in result and "F1 score" in result
+
+
+def test_the_scores_of_segments_make_up_those_of_clips_and_are_shown(workdir, tmp_path):
+    assert page.write_page([str(workdir)], str(tmp_path / "page.html")) == []
+    text = (tmp_path / "page.html").read_text()
+    assert text.count("t-SNE of the embeddings") == 2 and text.count("Scores of 10 windows along time") >= 2 * 6
+    found = findings.find(str(workdir), None, 0.1, None)
+    decided = json.loads((workdir / "threshold.json").read_text())["thresholds"]
+    for part in found.parts:
+        assert part.threshold == pytest.approx(decided["/".join(part.machine)])
+        for name, excerpt in excerpts.cut(found, part, part.names[:4], None).items():
+            score = inlier.clip_score(found.config.inlier, excerpt.scores)
+            assert score == pytest.approx(part.scores[part.names.index(name)], rel=1e-3)
 
 
 def test_the_best_epoch_is_kept_and_no_clip_is_in_both_parts(workdir):

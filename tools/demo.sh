@@ -32,6 +32,9 @@ for clip in "$folder/raw/dev_data/$type/test/"*_id_${id}_*.wav; do
 done
 $python tools/score.py --workdir="$folder/run" --input="$folder/new" --output="$folder/scores.csv"
 
+step "6. A page to show"
+$python tools/report.py --workdir="$folder/run" --raw_dir="$folder/raw" --out="$folder/report.html"
+
 printf '\n== What was written\n'
 printf '%-16s %s\n' recordings "$folder/raw" log-mels "$folder/data" training "$folder/run" \
-  'test scores' "$folder/run/scores" measures "$folder/run/metrics.json" 'new recordings' "$folder/scores.csv"
+  'test scores' "$folder/run/scores" measures "$folder/run/metrics.json" 'new recordings' "$folder/scores.csv" 'to show' "$folder/report.html"

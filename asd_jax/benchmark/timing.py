@@ -1,8 +1,6 @@
 """What every measurement shares: timing, and how a result is told."""
 
 import contextlib
-import importlib.metadata
-import os
 import resource
 import time
 from collections.abc import Iterator
@@ -57,15 +55,9 @@ def rates(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh, seconds: f
 
 def surroundings(config: ml_collections.ConfigDict) -> Result:
     """What every result is told with: versions, devices, batch, precision; and the process's memory so far."""
-    packages = ("asd_jax", "jax", "jaxlib", "flax", "optax", "tensorflow-cpu", "numpy", "librosa")
     device = jax.devices()[0]
     in_use = (device.memory_stats() or {}).get("peak_bytes_in_use")
-    return {
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-        "platform": device.platform,
-        "device_kind": device.device_kind,
-        "devices": jax.device_count(),
-        "host_cores": len(os.sched_getaffinity(0)),
+    return experiment.surroundings() | {
         "method": config.method,
         "batch_size": experiment.resolve(config).batch_size,
         "num_runs": config.num_runs,

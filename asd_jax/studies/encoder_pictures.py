@@ -36,7 +36,7 @@ def draw(
     other_types = _clips_of_other_types(store, trained[0])
     points = {name: _points(workdir, one, other_types) for (name, workdir), one in zip(encoders, trained, strict=True)}
     for machine_id, path in paths.items():
-        panels = {name: _panel(machine_id, *of_encoder) for name, of_encoder in points.items()}
+        panels = {name: panel(machine_id, *of_encoder) for name, of_encoder in points.items()}
         title = f"Clips of {machine_type} {machine_id} and others: t-SNE of their embeddings"
         figure = figures.tsne_figure(title, panels)
         for kind in ("svg", "png"):
@@ -67,15 +67,15 @@ def _points(
     workdir: str, trained: Trained, other_types: Sequence[tuple[StoredClip, np.ndarray]]
 ) -> tuple[np.ndarray, Embeddings, np.ndarray]:
     """The test clips' mean embeddings, what the clips are, and the mean embeddings of the other types' clips."""
-    points, clips = _clip_means(Embeddings.load(_test_embeddings(workdir)))
+    points, clips = clip_means(Embeddings.load(_test_embeddings(workdir)))
     of_types = np.zeros((0, points.shape[1]), np.float32)
     if other_types:
         embedded = detection.embed(trained, *zip(*other_types, strict=True), None)[0]
-        of_types = _clip_means(embedded)[0]
+        of_types = clip_means(embedded)[0]
     return points, clips, of_types
 
 
-def _panel(machine_id: str, points: np.ndarray, clips: Embeddings, of_types: np.ndarray) -> figures.Panel:
+def panel(machine_id: str, points: np.ndarray, clips: Embeddings, of_types: np.ndarray) -> figures.Panel:
     """The clips of one machine ID among the others."""
     mine, normal = clips.machine_id == machine_id, clips.label == 0
     of_others = np.flatnonzero(~mine & normal)
@@ -83,6 +83,7 @@ def _panel(machine_id: str, points: np.ndarray, clips: Embeddings, of_types: np.
     parts = [
         (figures.NORMAL, points[mine & normal]),
         (figures.ANOMALOUS, points[mine & (clips.label == 1)]),
+        (figures.UNLABELLED, points[mine & (clips.label < 0)]),
         (figures.OTHER_IDS, points[of_others]),
         (figures.OTHER_TYPES, of_types),
     ]
@@ -92,7 +93,7 @@ def _panel(machine_id: str, points: np.ndarray, clips: Embeddings, of_types: np.
     )
 
 
-def _clip_means(embeddings: Embeddings) -> tuple[np.ndarray, Embeddings]:
+def clip_means(embeddings: Embeddings) -> tuple[np.ndarray, Embeddings]:
     """The mean embedding of every clip [clips, width], and its first row, which says what it is."""
     first = np.flatnonzero(embeddings.segment == 0)
     counts = np.diff([*first, len(embeddings.segment)])

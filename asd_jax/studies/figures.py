@@ -14,11 +14,13 @@ from sklearn.manifold import TSNE
 
 from asd_jax.files import write_atomically
 
-NORMAL, ANOMALOUS, OTHER_IDS, OTHER_TYPES = "normal", "anomalous", "other IDs (normal)", "other types (normal)"
+NORMAL, ANOMALOUS, UNLABELLED = "normal", "anomalous", "not labelled"
+OTHER_IDS, OTHER_TYPES = "other IDs (normal)", "other types (normal)"
 
 _MARKS = {  # in the order of drawing: marker, and a colour of Okabe and Ito's, which the colour-blind tell apart
     OTHER_TYPES: ("s", "#999999"),
     OTHER_IDS: ("^", "#009E73"),
+    UNLABELLED: ("D", "#CC79A7"),
     NORMAL: ("o", "#0072B2"),
     ANOMALOUS: ("X", "#D55E00"),
 }
@@ -66,7 +68,7 @@ def tsne_figure(title: str, panels: Mapping[str, Panel]) -> Figure:
         marks = {
             label: mark for axis in figure.axes for mark, label in zip(*axis.get_legend_handles_labels(), strict=True)
         }
-        shown = [group for group in (NORMAL, ANOMALOUS, OTHER_IDS, OTHER_TYPES) if group in marks]
+        shown = [group for group in (NORMAL, ANOMALOUS, UNLABELLED, OTHER_IDS, OTHER_TYPES) if group in marks]
         figure.legend([marks[group] for group in shown], shown, loc="outside lower center", ncols=len(shown))
     return figure
 
