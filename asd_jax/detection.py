@@ -10,7 +10,9 @@ WORKDIR/inlier/run_N/                               the models, and held_back_sc
 WORKDIR/inlier_choice.json                          which models, where `tools/select_inlier.py` chose them
 """
 
+import errno
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -276,5 +278,11 @@ def thresholds(trained: Trained, workdir: str, target_fpr: float) -> dict[str, f
         "law": f"{1 - target_fpr:g} quantile of a gamma law fitted by moments",
         "scores_of_held_back_normal_clips": scores,
     }
-    write_atomically(os.path.join(workdir, f"threshold{trained.suffix}.json"), json.dumps(told, indent=2) + "\n")
+    path = os.path.join(workdir, f"threshold{trained.suffix}.json")
+    try:
+        write_atomically(path, json.dumps(told, indent=2) + "\n")
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        logging.warning("%s cannot be written (%s): the thresholds are used all the same.", path, error.strerror)
     return found
