@@ -5,6 +5,7 @@ import ctypes
 import errno
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -13,13 +14,15 @@ from absl import app, flags, logging
 
 from asd_jax.errors import UserError
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 def run(main: Callable[[], int | None]) -> None:
     """Parses the flags and runs `main`; a person's mistake ends in one sentence and exit code 2."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # both are read when TensorFlow is imported, in `main`
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # it would announce itself
     keep_freed_memory()
-    app.run(lambda _: _tell(main), flags_parser=_parse)
+    app.run(lambda _: _tell(lambda: _flushed(main)), flags_parser=_parse)
 
 
 def keep_freed_memory() -> None:
@@ -53,17 +56,48 @@ def _parse(argv: list[str]) -> list[str]:
     return rest
 
 
+def _flushed(main: Callable[[], int | None]) -> int | None:
+    code = main()
+    sys.stdout.flush()  # a reader that has gone shows now, not while the interpreter ends
+    return code
+
+
 def _tell(call: Callable[[], Any]) -> Any:
+    from asd_jax import interrupt
+
     try:
-        return call()
+        with interrupt.orderly():
+            return call()
     except (UserError, flags.Error) as error:
         sentence = str(error)
     except OSError as error:
-        sentence = " ".join(str(error).split())
-        if error.errno == errno.ENOSPC:
-            sentence = f"No space left on the device ({sentence}): free some and run the command again."
-    except KeyboardInterrupt:
-        print("Stopped.", file=sys.stderr)
-        sys.exit(130)
+        sentence = _sentence(error)
+    except BaseException:
+        if interrupt.came():
+            interrupt.leave()
+        raise
+    if interrupt.came():
+        interrupt.leave()
     print(f"Error: {sentence}", file=sys.stderr)
     sys.exit(2)
+
+
+def _sentence(error: OSError) -> str:
+    sentence = " ".join(str(error).split())
+    if error.errno in _FULL:
+        return f"No space left on the device ({sentence}): free some and run the command again."
+    if error.errno == errno.EROFS:
+        return f"{sentence}: make it writable, or name another folder."
+    if error.errno == errno.EPIPE and _reader_has_gone():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to print
+        sys.exit(128 + signal.SIGPIPE)
+    return sentence
+
+
+def _reader_has_gone() -> bool:
+    """Whether nobody reads what is printed, as after `| head`."""
+    try:
+        print(end="", flush=True)
+    except BrokenPipeError:
+        return True
+    return False

@@ -10,7 +10,9 @@ WORKDIR/inlier/run_N/                               the models, and held_back_sc
 WORKDIR/inlier_choice.json                          which models, where `tools/select_inlier.py` chose them
 """
 
+import errno
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -23,7 +25,7 @@ from asd_jax import experiment, hosts, inlier, metrics, records
 from asd_jax.clips import Machine, StoredClip
 from asd_jax.embeddings import Embeddings
 from asd_jax.errors import UserError
-from asd_jax.files import write_atomically
+from asd_jax.files import read_json, write_atomically
 from asd_jax.log_mels import LogMels
 from asd_jax.scoring import Trained, load_trained
 
@@ -148,7 +150,9 @@ def inlier_choice(workdir: str) -> tuple[str, int, int]:
     config = experiment.load_config(workdir)
     path = epath.Path(workdir) / "inlier_choice.json"
     if path.exists() and config.inlier != "none":
-        choice = json.loads(path.read_text())
+        choice = read_json(path)
+        if not isinstance(choice, dict) or not {"kind", "p"} <= choice.keys():
+            raise UserError(f"{path} names no inlier model: delete it, or run tools/select_inlier.py again.")
         return choice["kind"], choice["p"], config.seed
     return config.inlier, config.inlier_p, config.seed
 
@@ -232,7 +236,7 @@ def held_back_scores(workdir: str, trained: Trained | None = None) -> HeldBackSc
         }
     path = epath.Path(workdir) / _HELD_BACK
     if path.exists():
-        scores = json.loads(path.read_text())
+        scores = read_json(path)
         return _scored_again(trained, workdir, scores) if trained and trained.suffix else scores
     if experiment.load_summary(workdir)["held_back"]:
         raise UserError(
@@ -253,7 +257,7 @@ def _scored_again(trained: Trained, workdir: str, of_recipe: HeldBackScores) -> 
                 f"Held-back clips of {workdir} are missing in {trained.config.data_dir}: prepare them again."
             )
         _keep_scores(path, trained, workdir, *zip(*found, strict=True))
-    return json.loads(path.read_text())
+    return read_json(path)
 
 
 def _cross_scores(workdir: str, run: int) -> HeldBackScores:
@@ -267,7 +271,7 @@ def _cross_scores(workdir: str, run: int) -> HeldBackScores:
     if not path.exists():
         scores = _of_clips(machine_type, inlier.cross_scores(embeddings, kind, p, seed))
         write_atomically(path, json.dumps(scores, indent=2) + "\n")
-    return json.loads(path.read_text())
+    return read_json(path)
 
 
 def _of_clips(machine_type: str, scores: inlier.ClipScores) -> HeldBackScores:
@@ -297,5 +301,11 @@ def thresholds(trained: Trained, workdir: str, target_fpr: float) -> dict[str, f
         "law": f"{1 - target_fpr:g} quantile of a gamma law fitted by moments",
         "scores_of_held_back_normal_clips": scores,
     }
-    write_atomically(os.path.join(workdir, f"threshold{trained.suffix}.json"), json.dumps(told, indent=2) + "\n")
+    path = os.path.join(workdir, f"threshold{trained.suffix}.json")
+    try:
+        write_atomically(path, json.dumps(told, indent=2) + "\n")
+    except OSError as error:
+        if error.errno not in (errno.EROFS, errno.EACCES):
+            raise
+        logging.warning("%s cannot be written (%s): the thresholds are used all the same.", path, error.strerror)
     return found

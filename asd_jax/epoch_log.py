@@ -99,10 +99,13 @@ class EpochLog:
         """Lines of epochs that an earlier call wrote after its last checkpoint: they are trained again."""
         if not self.path.exists():
             return
-        lines = [line for line in self.path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-        self.lines = [
-            line for line in lines if (entry := json.loads(line))["run"] not in self.runs or entry["step"] <= step
-        ]
+        try:
+            lines = [line for line in self.path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+            self.lines = [
+                line for line in lines if (entry := json.loads(line))["run"] not in self.runs or entry["step"] <= step
+            ]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{self.path} is damaged ({error}): restore it from a copy, or delete it.") from error
         write_atomically(self.path, "".join(self.lines))
 
     def close(self) -> None:

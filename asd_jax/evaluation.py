@@ -130,8 +130,11 @@ def _training_seconds(workdir: str) -> float | None:
     path = os.path.join(workdir, "metrics.jsonl")
     if not os.path.exists(path):
         return None
-    with open(path) as file:
-        seconds = [json.loads(line).get("seconds") for line in file]
+    try:
+        with open(path) as file:
+            seconds = [json.loads(line).get("seconds") for line in file]
+    except (ValueError, AttributeError):
+        return None  # damaged: the scores do not depend on it
     return None if None in seconds else sum(seconds)
 
 

@@ -19,7 +19,7 @@ from asd_jax import hosts
 from asd_jax.clips import Machine
 from asd_jax.errors import UserError
 from asd_jax.features import PRESETS
-from asd_jax.files import write_atomically
+from asd_jax.files import read_json, write_atomically
 from asd_jax.inlier import KINDS
 from asd_jax.methods import Method
 from asd_jax.methods.autoencoder import Autoencoder
@@ -300,10 +300,16 @@ def step_values(config: ml_collections.ConfigDict, epoch_steps: int) -> dict[str
     return {name: np.asarray(value, np.float32) for name, value in values.items()}
 
 
-def enable_compilation_cache(config: ml_collections.ConfigDict) -> None:
-    """Compiled programs are kept on disk, so that the next start of the same shapes takes seconds."""
-    if config.compilation_cache:
-        jax.config.update("jax_compilation_cache_dir", os.path.expanduser(config.compilation_cache))
+COMPILATION_CACHE = "~/.cache/asd_jax"
+
+
+def enable_compilation_cache(folder: str) -> None:
+    """Compiled programs are kept on disk, so that the next start of the same shapes takes seconds.
+
+    They are machine code that is run when it is found: the folder is the user's own, never what a workdir names.
+    """
+    if folder:
+        jax.config.update("jax_compilation_cache_dir", os.path.expanduser(folder))
 
 
 def store_config(config: ml_collections.ConfigDict, workdir: str) -> None:
@@ -381,7 +387,7 @@ def load_summary(workdir: str) -> dict:
 
 
 def _read(path: epath.Path) -> dict:
-    try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is damaged ({error}): expected the JSON that tools/train.py wrote.") from error
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged: expected the JSON that tools/train.py wrote.")
+    return content

@@ -8,6 +8,7 @@ by frame; here the innermost loops run over 16 frames, so that one instruction w
 import functools
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import librosa
 import numba
@@ -20,7 +21,19 @@ MelPower = Callable[[np.ndarray, float, float, float], np.ndarray]
 _uint = np.uintp  # an index that cannot count from the end: other ones keep loops from being vectorised
 
 
-@numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+def _compiled(**options: Any) -> Callable[[Callable], Callable]:
+    """`numba.njit`, kept on disk; where neither the package's folder nor ~/.cache can be written, compiled anew."""
+
+    def compiled(function: Callable) -> Callable:
+        try:
+            return numba.njit(cache=True, nogil=True, **options)(function)
+        except RuntimeError:  # numba finds no folder
+            return numba.njit(nogil=True, **options)(function)
+
+    return compiled
+
+
+@_compiled(fastmath={"reassoc", "contract", "nsz"})
 def power_sums(wave: np.ndarray) -> tuple[float, float]:
     """The sum of the samples [samples], and that of their squares, in double precision."""
     total = squares = 0.0
@@ -38,7 +51,7 @@ def half(values: np.ndarray) -> np.ndarray:
     return halves.view(np.float16)
 
 
-@numba.njit(nogil=True, cache=True)
+@_compiled()
 def _round(values: np.ndarray, bits: np.ndarray, halves: np.ndarray) -> None:
     """Rounds to even: float32 [n] and its bits, a sign, 8 of exponent, 23 of mantissa -> those of float16, 1, 5, 10."""
     for at in range(len(values)):
@@ -102,7 +115,7 @@ def _order(size: int) -> np.ndarray:
 def _kernel(n_fft: int) -> Callable:
     """The compiled loop over blocks; the size is a constant in it, without which its loops are not vectorised."""
 
-    @numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"contract"})
+    @_compiled(error_model="numpy", fastmath={"contract"})
     def kernel(wave, mean, scale, least, hop, window, turns, pairs, band, weights, power):  # noqa: ANN001, ANN202
         frames, mels = power.shape
         samples = np.empty((BLOCK - 1) * hop + n_fft)

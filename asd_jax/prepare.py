@@ -12,7 +12,7 @@ import numpy as np
 import tqdm
 from etils import epath
 
-from asd_jax import records
+from asd_jax import locks, records
 from asd_jax.audio import read_audio
 from asd_jax.clips import Clip, Machine
 from asd_jax.errors import UserError
@@ -112,12 +112,26 @@ def prepare(
             process compute them where None.
 
     Raises:
-        UserError: data_dir holds another preset, dtype, or a machine of another data set; no space left. Where the
-            preset standardises by machine type also: one has no training clip that can be read, or it has other
-            training clips than those that standardised a stored machine which is not among these clips.
+        UserError: data_dir holds another preset, dtype, or a machine of another data set; another process prepares
+            into it; no space left. Where the preset standardises by machine type also: one has no training clip that
+            can be read, or it has other training clips than those that standardised a stored machine which is not among
+            these clips.
     """
+    with locks.held(data_dir, "preparation"):
+        return _prepare(clips, data_dir, dataset, preset_name, dtype, workers or os.cpu_count(), say, write_elsewhere)
+
+
+def _prepare(
+    clips: Sequence[Clip],
+    data_dir: str,
+    dataset: str,
+    preset_name: str,
+    dtype: str,
+    workers: int,
+    say: Callable[[str], None],
+    write_elsewhere: Callable[[Manifest, Sequence[Shard]], None] | None,
+) -> Prepared:
     manifest = _open(data_dir, preset_name, dtype)
-    workers = workers or os.cpu_count()
     by_machine: dict[Machine, list[Clip]] = {}
     training: dict[str, list[Clip]] = {}  # that standardise a machine type
     for clip in sorted(clips, key=lambda clip: (clip.machine, clip.split, clip.path)):

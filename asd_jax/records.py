@@ -8,6 +8,7 @@ data_dir/partial/                                 finished shards of machines th
 import contextlib
 import dataclasses
 import errno
+import json
 import os
 import urllib.parse
 from collections.abc import Iterator, Mapping, Sequence
@@ -80,6 +81,16 @@ class Store(Manifest):
             text = {name: example[name].decode() for name in ("name", "domain", "part")}
             yield StoredClip(machine, label=int(example["label"]), **text), example["log_mel"]
 
+    def damaged(self, machine: Machine) -> Iterator[str]:
+        """The files of a machine that are missing or cut off, by their sizes alone."""
+        for split, count in self.find(machine).clips.items():
+            info = self._builder(machine, split).info.splits[split]
+            sizes = [path.stat().length if path.exists() else None for path in info.filepaths]
+            missing = [os.fspath(path) for path, size in zip(info.filepaths, sizes, strict=True) if size is None]
+            yield from missing
+            if not missing and (sum(sizes) != info.num_bytes or sum(info.shard_lengths) != count):
+                yield os.fspath(info.filepaths[0].parent / f"*-{split}.*")
+
     def _builder(self, machine: Machine, split: str) -> tfds.core.DatasetBuilder:
         stored = self.find(machine)
         if not stored.clips.get(split):
@@ -87,6 +98,7 @@ class Store(Manifest):
         folder = record_folder(self.data_dir, stored)
         if not (folder / "dataset_info.json").exists():
             raise UserError(f"{folder} is missing or damaged: prepare {'/'.join(machine)} again.")
+        _check_features(folder / "features.json")
         return tfds.builder_from_directory(folder)
 
 
@@ -200,6 +212,30 @@ class LogMelRecords(dataset_builder.FileReaderBuilder, skip_registration=True):
         """Says nothing: there is no download."""
 
     _log_download_done = _log_download_bytes
+
+
+def _check_features(path: epath.Path) -> None:
+    """TFDS imports the modules that the file names: they must be its own."""
+    if not path.exists():
+        return
+    try:
+        names = list(_class_names(json.loads(path.read_text())))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): delete {path.parent} and prepare it again.") from error
+    for name in names:
+        if not str(name).startswith("tensorflow_datasets.core.features."):
+            raise UserError(f"{path} names {name!r}, which tools/prepare.py never writes: do not use these records.")
+
+
+def _class_names(content: Any) -> Iterator[Any]:
+    if isinstance(content, dict):
+        for key, value in content.items():
+            if key in ("pythonClassName", "python_class_name") or key == "type" and isinstance(value, str):
+                yield value
+            yield from _class_names(value)
+    elif isinstance(content, list):
+        for value in content:
+            yield from _class_names(value)
 
 
 def _config_name(machine: MachineRecords) -> str:

@@ -112,7 +112,8 @@ def load_trained(workdir: str, devices: Sequence[jax.Device] | None = None, scor
         suffix = "" if score_hop == config.score_hop else f"_hop_{score_hop}"
         config.score_hop = score_hop
         experiment.check(config)
-    experiment.enable_compilation_cache(config)
+    if config.get("compilation_cache") and not jax.config.jax_compilation_cache_dir:
+        experiment.enable_compilation_cache(experiment.COMPILATION_CACHE)
     machines = [tuple(machine) for machine in experiment.load_summary(workdir)["machines"]]
     mesh = parallel.make_mesh(config.num_runs, config.batch_size, devices)
     method = experiment.make_method(config, len(machines))

@@ -13,7 +13,7 @@ import ml_collections
 import numpy as np
 from tqdm import tqdm
 
-from asd_jax import detection, experiment, hosts, parallel, records
+from asd_jax import detection, experiment, hosts, locks, parallel, records
 from asd_jax.checkpoints import RunCheckpoints, restore_newest
 from asd_jax.epoch_log import EpochLog
 from asd_jax.feed import feed
@@ -68,7 +68,8 @@ def train(
         stop: says when to stop; None takes SIGTERM for it, which works in the main thread.
 
     Raises:
-        UserError: the config, the data or the workdir do not fit, or a loss was not finite.
+        UserError: the config, the data or the workdir do not fit, another training is writing to the workdir, or a
+            loss was not finite.
         SystemExit: it was stopped; what was learned until then is saved.
     """
     if stop is None:
@@ -76,26 +77,27 @@ def train(
             return train(config, workdir, devices, stop)
     config = experiment.resolve(config)
     experiment.check(config)
-    experiment.enable_compilation_cache(config)
+    experiment.enable_compilation_cache(config.compilation_cache)
     data = load_data(config)
     method = experiment.make_method(config, len(data.machines))
     if path := config.get("init_from"):  # what is wrong with the file is told before anything is written
         load_backbone(path, *jax.eval_shape(method.init, jax.random.key(0)))
     mesh = parallel.make_mesh(config.num_runs, config.batch_size, devices)
-    experiment.store_config(config, workdir)
-    training = _Training(config, workdir, method, data, mesh, stop)
-    training.describe()
-    experiment.store_surroundings(workdir)
-    checkpoints = [RunCheckpoints(workdir, run) for run in range(config.num_runs)]
-    for one in checkpoints:
-        training.drop_damaged(one)
-    steps = {run: set(one.steps()) for run, one in enumerate(checkpoints)}
-    unfinished = {run: done for run, done in steps.items() if training.num_steps not in done}
-    for runs in group_runs(unfinished, mesh.shape[parallel.RUN]):
-        training.train_group(runs, [checkpoints[run] for run in runs])
-    for one in checkpoints:
-        one.close()
-    detection.keep_held_back(workdir, data.held_back, jax.local_devices() if devices is None else devices)
+    with locks.held(workdir, "training") if hosts.is_first() else contextlib.nullcontext():
+        experiment.store_config(config, workdir)
+        training = _Training(config, workdir, method, data, mesh, stop)
+        training.describe()
+        experiment.store_surroundings(workdir)
+        checkpoints = [RunCheckpoints(workdir, run) for run in range(config.num_runs)]
+        for one in checkpoints:
+            training.drop_damaged(one)
+        steps = {run: set(one.steps()) for run, one in enumerate(checkpoints)}
+        unfinished = {run: done for run, done in steps.items() if training.num_steps not in done}
+        for runs in group_runs(unfinished, mesh.shape[parallel.RUN]):
+            training.train_group(runs, [checkpoints[run] for run in runs])
+        for one in checkpoints:
+            one.close()
+        detection.keep_held_back(workdir, data.held_back, jax.local_devices() if devices is None else devices)
     return None
 
 

@@ -11,7 +11,7 @@ import asd_jax
 PACKAGE = pathlib.Path(asd_jax.__file__).parent
 
 ROOMS = [
-    ("errors", "files", "lost_process"),
+    ("errors", "files", "interrupt", "locks", "lost_process"),
     ("hosts",),
     ("cli", "clips", "audio", "threads", "kernels"),
     ("label_list",),
@@ -42,6 +42,7 @@ ROOMS = [
     ("evaluation", "recordings", "select_inlier", "ensemble"),
     ("studies",),
     ("benchmark", "page"),
+    ("doctor",),
 ]
 """Top to bottom: a room imports from those above it, and files within one room from each other."""
 

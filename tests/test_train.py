@@ -1,6 +1,7 @@
 """Training: it learns what can be learned and nothing else, and stopping it changes no number."""
 
 import errno
+import itertools
 import json
 import os
 import pathlib
@@ -15,7 +16,7 @@ import jax
 import numpy as np
 import pytest
 
-from asd_jax import checkpoints, experiment, feed, parallel, scoring, train
+from asd_jax import checkpoints, experiment, feed, locks, parallel, scoring, train
 from asd_jax.errors import UserError
 from configs import proxy_outlier
 from tests.recordings import prepare_machines, write_machines
@@ -46,7 +47,7 @@ def test_the_networks_sizes_are_the_papers():
         assert sum(x.size for x in jax.tree.leaves(params)) == size
 
 
-def test_a_stopped_training_goes_on_to_the_same_weights(config, tmp_path):
+def test_a_stopped_training_goes_on_to_the_same_weights_whatever_the_clock_says(config, tmp_path, monkeypatch):
     train.train(config, str(tmp_path / "whole"))
     stopped = str(tmp_path / "stopped")
 
@@ -61,9 +62,13 @@ def test_a_stopped_training_goes_on_to_the_same_weights(config, tmp_path):
     assert stop.value.code == 128 + signal.SIGTERM
     [step] = checkpoints.RunCheckpoints(stopped, 0).steps()[-1:]
     assert 3 <= step < 18
-    train.train(config, stopped)
+    clock = itertools.count(2e9, -3600)
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: next(clock))  # it is set back an hour at every look
+        train.train(config, stopped)
     same(weights(tmp_path / "whole"), weights(stopped))
     assert sorted(entry["epoch"] for entry in epochs(stopped)) == [1, 2, 3, 4, 5, 6]
+    assert all(0 < entry["seconds"] < 60 for entry in epochs(stopped))
     before = os.stat(f"{stopped}/metrics.jsonl").st_mtime
     train.train(config, stopped)  # finished: nothing left to do
     assert os.stat(f"{stopped}/metrics.jsonl").st_mtime == before
@@ -220,3 +225,10 @@ def test_values_that_cannot_be_used_are_told_before_anything_is_written(config, 
     with pytest.raises(UserError, match=message):
         train.train(config, str(tmp_path / "workdir"))
     assert not (tmp_path / "workdir").exists()
+
+
+def test_the_second_training_on_a_workdir_is_refused_and_the_first_one_s_is_left_alone(config, tmp_path):
+    workdir = tmp_path / "workdir"
+    with locks.held(workdir, "training"), pytest.raises(UserError, match=f"process {os.getpid()} on host .* since 2"):
+        train.train(config, str(workdir))
+    assert not workdir.exists()

@@ -4,6 +4,9 @@ python tools/evaluate.py --workdir=W [--score_hop=15]
 python tools/evaluate.py --scores=DIR [--labels=eval_data_list.csv]
 """
 
+from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
+
+# isort: split
 import os
 
 from absl import flags

@@ -10,6 +10,9 @@ folder, what is missing there and what is wrong, from names and audio headers. O
     python tools/prepare.py ... --beam_pipeline_options=runner=DirectRunner,direct_num_workers=4
 """
 
+from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
+
+# isort: split
 import functools
 import sys
 import time

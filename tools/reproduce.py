@@ -9,13 +9,17 @@ python tools/reproduce.py --paper=2 --data_dir=D --out=O [--machine_types=fan,pu
 What is finished is kept when the command is run again; a training that was stopped goes on.
 """
 
+from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
+
+# isort: split
 import logging
 import pathlib
 import sys
+from typing import Any
 
 from absl import flags
 
-from asd_jax import cli
+from asd_jax import cli, locks
 from asd_jax.errors import UserError
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))  # for configs/
@@ -50,16 +54,23 @@ def main() -> int:
         for flag in own:
             if paper != _PAPER.value and flag.value:
                 raise UserError(f"--{flag.name} is for --paper={paper}: leave it out.")
-    from asd_jax.studies import grid, paper1, paper2
+    from asd_jax.studies import grid
 
     logging.getLogger().setLevel(logging.WARNING)
     overrides = dict(map(grid.parse_override, _OVERRIDE.value))
     overrides["num_runs"] = _RUNS.value or {"1": 3, "2": 1}[_PAPER.value]
     if _EPOCHS.value:
         overrides["num_epochs"] = _EPOCHS.value
+    with locks.held(_OUT.value, "reproduction"):
+        return 0 if _reproduce(overrides) else 1
+
+
+def _reproduce(overrides: dict[str, Any]) -> bool:
+    from asd_jax.studies import paper1, paper2
+
     if _PAPER.value == "2":
         study = paper2.open_study(_DATA_DIR.value, _OUT.value, _TYPES.value, _ROWS.value, overrides)
-        return 0 if paper2.reproduce(study) else 1
+        return paper2.reproduce(study)
     study = paper1.open_study(
         _DATA_DIR.value,
         _OUT.value,
@@ -71,7 +82,7 @@ def main() -> int:
         sizes=paper1.parse_sizes(_SIZES.value),
         overrides=overrides,
     )
-    return 0 if paper1.reproduce(study) else 1
+    return paper1.reproduce(study)
 
 
 if __name__ == "__main__":

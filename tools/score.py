@@ -1,5 +1,8 @@
 """Scores recordings nobody labelled: `python tools/score.py --workdir=W --input=FILE_OR_DIR --output=scores.csv`."""
 
+from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
+
+# isort: split
 from absl import flags
 
 from asd_jax import cli

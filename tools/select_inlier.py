@@ -6,6 +6,9 @@ workdirs that differ in lambda (config.product_weight) are compared in the same 
 them before.
 """
 
+from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
+
+# isort: split
 from absl import flags
 
 from asd_jax import cli

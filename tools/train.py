@@ -1,5 +1,8 @@
 """Trains a detector: `python tools/train.py --config=configs/proxy_outlier.py --workdir=W --config.data_dir=D ...`."""
 
+from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
+
+# isort: split
 import logging
 
 from absl import flags

@@ -19,7 +19,7 @@ _SHOWN = 100
 def draw(
     store: records.Store, out: str, machine_type: str, machine_ids: Sequence[str], encoders: Sequence[tuple[str, str]]
 ) -> None:
-    """Writes OUT/tsne_<type>_<ID>.png and .svg for every machine ID, unless they are newer than the embeddings.
+    """Writes OUT/tsne_<type>_<ID>.png and .svg for every machine ID, unless these have not changed since.
 
     Args:
         store: the prepared data.
@@ -29,8 +29,8 @@ def draw(
         encoders: (name, workdir) for each panel; the first run of the workdir is shown.
     """
     paths = {machine_id: os.path.join(out, f"tsne_{machine_type}_{machine_id}") for machine_id in machine_ids}
-    made = max(os.path.getmtime(_test_embeddings(workdir)) for _, workdir in encoders)
-    if all(os.path.exists(f"{path}.png") and os.path.getmtime(f"{path}.png") > made for path in paths.values()):
+    made = max(os.stat(_test_embeddings(workdir)).st_mtime_ns for _, workdir in encoders)
+    if all(os.path.exists(f"{path}.png") and os.stat(f"{path}.png").st_mtime_ns == made for path in paths.values()):
         return
     trained = [load_trained(workdir) for _, workdir in encoders]
     other_types = _clips_of_other_types(store, trained[0])
@@ -41,6 +41,7 @@ def draw(
         figure = figures.tsne_figure(title, panels)
         for kind in ("svg", "png"):
             figures.save(figure, f"{path}.{kind}")
+        os.utime(f"{path}.png", ns=(made, made))  # the same time, not a later one: clocks are set back too
 
 
 def _test_embeddings(workdir: str) -> str:

@@ -1,0 +1,88 @@
+"""Ctrl-C is one line at any moment, and nothing unfinished is left where that can be helped."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+COMMAND = """
+from asd_jax import interrupt
+import atexit, os, signal, sys, threading, time
+from absl import flags
+from asd_jax import cli, files
+
+def ready():
+    print("ready", flush=True)
+    time.sleep(20)
+
+def in_import():
+    ready()
+
+def in_main():
+    with files.whole_file("whole") as unfinished:
+        unfinished.write_text("half")
+        ready()
+
+def made_another_error():
+    try:
+        ready()
+    except KeyboardInterrupt as error:
+        raise ImportError("initialization failed") from error
+
+def lost():
+    class Lost:
+        def __del__(self):
+            ready()
+    Lost()
+    time.sleep(20)
+
+def twice():
+    try:
+        ready()
+    except KeyboardInterrupt:
+        ready()
+
+def in_a_thread():
+    pool = threading.Thread(target=time.sleep, args=[20])
+    pool.start()
+    ready()
+
+def at_exit():
+    atexit.register(ready)
+
+if sys.argv[1] == "in_import":
+    in_import()
+sys.argv, name = sys.argv[:1], sys.argv[1]
+cli.run(globals()[name])
+"""
+
+
+def start(folder, name):
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    given = {"cwd": folder, "env": environment, "text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, "-c", COMMAND, name], **given)
+
+
+CASES = ["in_import", "in_main", "made_another_error", "lost", "twice", "in_a_thread", "at_exit"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_line_and_code_130(tmp_path, name):
+    process = start(tmp_path, name)
+    for _ in range(2 if name == "twice" else 1):
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=15)
+    assert (process.returncode, said) == (130, "Stopped.\n")
+    assert not os.listdir(tmp_path)
+
+
+def test_a_reader_who_has_gone_is_no_mistake(tmp_path):
+    script = "from asd_jax import cli\ncli.run(lambda: [print('x' * 99) for _ in range(9999)] and None)"
+    command = f'{sys.executable} -c "{script}" | head -n 1; echo ${{PIPESTATUS[0]}}'
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "141" and not done.stderr
