@@ -1,5 +1,6 @@
 """Four fake devices for all tests, which must be asked for before JAX starts; and a tiny recipe with its data."""
 
+import copy
 import os
 
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
@@ -23,12 +24,18 @@ def data_dir(tmp_path_factory):
     return prepare_machines(write_machines(folder / "raw", train_clips=11, test_clips=6), folder / "data")
 
 
-@pytest.fixture
-def config(data_dir, tmp_path_factory):
-    """Three steps an epoch, six epochs, tiny network."""
+@pytest.fixture(scope="session")
+def tiny_config(data_dir, tmp_path_factory):
+    """Three steps an epoch, six epochs, tiny network; to be copied."""
     config = proxy_outlier.get_config("quicktest")
     config.data_dir, config.machine_type, config.machine_id = str(data_dir), "drill", "00"
     config.blocks, config.width, config.window = (1, 1, 1), 4, 32
     config.batch_size, config.num_epochs, config.held_back, config.checkpoint_epochs = 8, 6, 0, 2
     config.compilation_cache = str(tmp_path_factory.getbasetemp() / "compiled")
     return config
+
+
+@pytest.fixture
+def config(tiny_config):
+    """A tiny recipe of the test's own."""
+    return copy.deepcopy(tiny_config)

@@ -39,7 +39,10 @@ ROOMS = [
     ("selection",),
     ("score_files",),
     ("report",),
+    ("detector",),
     ("evaluation", "recordings", "select_inlier", "ensemble"),
+    ("pieces",),
+    ("along_time", "follow"),
     ("studies",),
     ("benchmark",),
 ]
