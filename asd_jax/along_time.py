@@ -12,7 +12,7 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MultipleLocator
 from tqdm import tqdm
 
 from asd_jax.audio import waveform
@@ -24,6 +24,8 @@ from asd_jax.recordings import find_recordings, recording_name
 
 PANELS = 8
 """Of a picture; of more recordings those with the highest scores are drawn."""
+
+_TICK_STEPS = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 21600, 43200, 86400)  # seconds
 
 
 class ScoredPiece(NamedTuple):
@@ -226,5 +228,7 @@ def picture(recordings: Sequence[Recording], threshold: float | None) -> Figure:
                     "threshold", (1, threshold), xycoords=("axes fraction", "data"), ha="right", va="bottom", size=7
                 )
             axis.set(title=one.name, ylabel="score", xlim=(0, one.bounds[-1, 1]))
+            step = min(_TICK_STEPS, key=lambda step: abs(one.bounds[-1, 1] / step - 8))  # noqa: B023
+            axis.xaxis.set_major_locator(MultipleLocator(step))
             axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
     return figure
