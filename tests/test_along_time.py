@@ -168,6 +168,9 @@ def test_arrivals_are_finished_when_they_have_stayed_the_same(tmp_path):
 
 def test_a_watched_folder_is_scored_once_and_goes_on_after_a_crash(detector, workdir, tmp_path):
     folder, output, stop = tmp_path / "in", tmp_path / "out.csv", threading.Event()
+    late = threading.Timer(60, stop.set)  # rather than wait for ever
+    late.daemon = True
+    late.start()
     write_tone(folder / "ä 1.wav", LOW, 1)
     (folder / "bad.wav").write_text("no audio")
     arrived = follow(detector, str(folder), str(output), 0.1, stop)
