@@ -1,6 +1,8 @@
 """One recording -> one waveform, or one sentence that says what is wrong with it."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 
 import numpy as np
 import soundfile
@@ -29,33 +31,73 @@ def read_audio(path: str, sample_rate: int) -> np.ndarray:
         UserError: the file is not audio, is damaged, has no samples, is silent (all samples are equal), or holds
             values that are not finite.
     """
-    promised = None
+    with open_audio(path) as file:
+        blocks = list(read_blocks(file))
+        rate = file.samplerate
     try:
-        with soundfile.SoundFile(path) as file:
-            rate, promised = file.samplerate, file.frames
-            log = file.extra_info  # libsndfile corrects the header of a truncated WAV or AIFF and says so only here
-            # libsndfile makes floats of samples one by one, and takes several times longer than reading them
-            wave = file.read(dtype="int16" if file.subtype == "PCM_16" else "float32", always_2d=True)
-    except soundfile.SoundFileError as error:
-        reason = str(error).split(": ", 1)[-1].rstrip(".")
-        what = "is no audio" if promised is None else "is truncated or damaged"
-        raise UserError(f"{path} {what} ({reason}): replace it or leave it out.") from error
-    shorter = _SHORTER.search(log)
+        if not blocks:
+            raise UserError(f"{path} holds no samples")
+        return waveform(blocks[0], rate, sample_rate, path)
+    except UserError as error:
+        raise UserError(f"{error}: replace it or leave it out.") from None
+
+
+def open_audio(path: str) -> soundfile.SoundFile:
+    """Opens a recording, to be closed by the caller; a UserError says that it is none."""
+    with _told(path, "is no audio"):
+        return soundfile.SoundFile(path)
+
+
+def read_blocks(file: soundfile.SoundFile, size: int = -1) -> Iterator[np.ndarray]:
+    """Reads an open recording in blocks of `size` samples, or all at once.
+
+    Yields:
+        [samples, channels], int16 where the file holds that, else float32.
+
+    Raises:
+        UserError: at its end, if the file is damaged there or holds less than its header promises.
+    """
+    # libsndfile makes floats of samples one by one, and takes several times longer than reading them
+    dtype, count = "int16" if file.subtype == "PCM_16" else "float32", 0
+    while count < file.frames:
+        with _told(file.name, "is truncated or damaged"):
+            block = file.read(size, dtype=dtype, always_2d=True)
+        if not len(block):
+            break
+        count += len(block)
+        yield block
+    # libsndfile corrects the header of a truncated WAV or AIFF and says so only here
+    shorter = _SHORTER.search(file.extra_info)
     cut = shorter and int(shorter[2]) < int(shorter[1]) != _UNKNOWN_SIZE
-    if cut or len(wave) < promised:
-        found, size, unit = (shorter[2], shorter[1], "bytes") if cut else (len(wave), promised, "samples")
+    if cut or count < file.frames:
+        found, size, unit = (shorter[2], shorter[1], "bytes") if cut else (count, file.frames, "samples")
         raise UserError(
-            f"{path} is truncated: its header promises {size} {unit} of sound, it holds {found}; "
+            f"{file.name} is truncated: its header promises {size} {unit} of sound, it holds {found}; "
             "copy it again or leave it out."
         )
-    if not len(wave):
-        raise UserError(f"{path} holds no samples: replace it or leave it out.")
-    full_scale = 2**15 if wave.dtype == np.int16 else 1
-    wave = wave.mean(1, dtype=np.float32) if wave.shape[1] > 1 else wave[:, 0]
+
+
+@contextlib.contextmanager
+def _told(path: str, what: str) -> Iterator[None]:
+    try:
+        yield
+    except soundfile.SoundFileError as error:
+        reason = str(error).split(": ", 1)[-1].rstrip(".")
+        raise UserError(f"{path} {what} ({reason}): replace it or leave it out.") from error
+
+
+def waveform(samples: np.ndarray, rate: int, sample_rate: int, name: str) -> np.ndarray:
+    """The mean over the channels of [samples, channels], at another rate: float32 [samples], full scale 1.
+
+    Raises:
+        UserError: the samples are all equal or hold values that are not finite; begins with `name`, without a stop.
+    """
+    wave = samples.mean(1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
     lowest, highest = wave.min(), wave.max()
     if not np.isfinite([lowest, highest]).all():  # the least of some values is NaN where one of them is
-        raise UserError(f"{path} holds samples that are NaN or infinite: replace it or leave it out.")
+        raise UserError(f"{name} holds samples that are NaN or infinite")
     if lowest == highest:
-        raise UserError(f"{path} is silent (all samples are equal): replace it or leave it out.")
+        raise UserError(f"{name} is silent (all samples are equal)")
+    full_scale = 2**15 if samples.dtype == np.int16 else 1
     wave = np.multiply(wave, 1 / full_scale, dtype=np.float32)
     return wave if rate == sample_rate else soxr.resample(wave, rate, sample_rate)

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from asd_jax import detection, experiment, scoring
 from asd_jax.audio import SUFFIXES, read_audio
-from asd_jax.clips import Machine, StoredClip
+from asd_jax.detector import load_detector
 from asd_jax.errors import UserError
-from asd_jax.features import PRESETS, WaveStatistics, log_mels
 from asd_jax.files import write_atomically
+
+_LONG = 120  # seconds; clips are of about 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,53 +44,40 @@ def score_recordings(
     machine_id: str | None = None,
     score_hop: int | None = None,
 ) -> Outcome:
-    """Scores a file, or all audio files below a folder, with the runs of a workdir (mean score over its runs).
+    """Scores a file, or all audio files below a folder, with the runs of a workdir.
 
-    `machine_id` says which of the workdir's machines was recorded, where it knows several. `score_hop`: frames between
-    the windows of a recording; the recipe's where None.
-
-    Writes `output`, a CSV with the columns file, score and, where there is a threshold, decision;
-    WORKDIR/threshold.json (threshold_hop_N.json by another hop) says which threshold and how it was found.
+    Writes `output`, a CSV with the columns file, score and, where there is a threshold, decision. The other arguments
+    as in `load_detector`.
     """
     files = find_recordings(source)
-    trained = scoring.load_trained(workdir, score_hop=score_hop)
-    machine = _recorded_machine(trained, machine_id)
-    try:
-        threshold = detection.thresholds(trained, workdir, target_fpr).get("/".join(machine))
-    except UserError as error:  # scores are worth having without it
-        print(f"No threshold: {error}")
-        threshold = None
-    preset = PRESETS[trained.config.features]
-    statistics = experiment.load_summary(workdir)["wave_statistics"].get(machine[0])
-    statistics = statistics and WaveStatistics(**statistics)
-    scored, clips, problems = [], [], []
+    detector = load_detector(workdir, target_fpr, machine_id, score_hop)
+    scored, problems, long = [], [], 0
 
-    def read() -> Iterator[np.ndarray]:
+    def read() -> Iterator[tuple[str, np.ndarray]]:
+        nonlocal long
         for file in tqdm(files, unit="clip"):
             try:
-                log_mel = log_mels(preset, read_audio(file, preset.sample_rate), file, statistics)
-                if len(log_mel) < trained.config.window:
-                    raise UserError(
-                        f"{file} is too short: it has {len(log_mel)} frames, one window takes {trained.config.window} "
-                        f"({(trained.config.window - 1) * preset.hop / preset.sample_rate:.2f} s)."
-                    )
+                wave = read_audio(file, detector.preset.sample_rate)
+                log_mel = detector.log_mel(wave, file)
             except UserError as error:
                 problems.append(str(error))
                 continue
+            long += len(wave) > _LONG * detector.preset.sample_rate
             scored.append(file)
-            clips.append(StoredClip(machine, file, -1, "source", ""))
-            yield log_mel
+            yield file, log_mel
 
-    scores = detection.clip_scores(trained, workdir, clips, read()).mean(0)
-    decisions = [] if threshold is None else ["anomalous" if score > threshold else "normal" for score in scores]
-    names = [os.path.relpath(file, source) if os.path.isdir(source) else file for file in scored]
+    scores = detector.scores(read())
+    if long:
+        print(f"{long} recording(s) longer than {_LONG} s got one score each: --piece=10 scores them along time.")
+    decisions = [] if detector.threshold is None else [detector.decision(score) for score in scores]
+    names = [recording_name(file, source) for file in scored]
     columns = {"file": names, "score": scores.tolist()} | ({"decision": decisions} if decisions else {})
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(columns)
     rows.writerows(zip(*columns.values(), strict=True))
     write_atomically(output, text.getvalue())
-    return Outcome(scored, scores, threshold, decisions, problems)
+    return Outcome(scored, scores, detector.threshold, decisions, problems)
 
 
 def find_recordings(source: str) -> list[str]:
@@ -99,23 +86,22 @@ def find_recordings(source: str) -> list[str]:
         return [source]
     if not os.path.isdir(source):
         raise UserError(f"--input={source} does not exist: expected an audio file or a folder of them.")
-    found = [
-        os.path.join(folder, name)
-        for folder, _, names in os.walk(source)
-        for name in names
-        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-    ]
+    found = recordings_below(source)
     if not found:
         raise UserError(f"--input={source} holds no audio file: expected {', '.join(SUFFIXES)}.")
-    return sorted(found)
+    return found
 
 
-def _recorded_machine(trained: scoring.Trained, machine_id: str | None) -> Machine:
-    """The machine of that ID, or of "type/ID" where the workdir knows several types."""
-    of_type = len({machine_type for machine_type, _ in trained.machines}) == 1
-    names = {machine[1] if of_type else "/".join(machine): machine for machine in trained.machines}
-    if machine_id is None and len(names) > 1:
-        raise UserError(f"The workdir knows several machines ({', '.join(names)}): say which one by --machine_id.")
-    if machine_id not in (None, *names):
-        raise UserError(f"--machine_id={machine_id} was given, but the workdir knows {', '.join(names)}.")
-    return trained.machines[0] if machine_id is None else names[machine_id]
+def recordings_below(folder: str) -> list[str]:
+    """All audio files in a folder and below it, sorted."""
+    return sorted(
+        os.path.join(where, name)
+        for where, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+    )
+
+
+def recording_name(file: str, source: str) -> str:
+    """What a table calls a recording: its path below the folder `source`, or as it was given."""
+    return os.path.relpath(file, source) if os.path.isdir(source) else file

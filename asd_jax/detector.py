@@ -1,0 +1,106 @@
+"""A trained workdir as what one wants of it for new sound: a log-mel, its score, a decision."""
+
+import copy
+import dataclasses
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from asd_jax import detection, experiment, parallel, scoring
+from asd_jax.clips import Machine, StoredClip
+from asd_jax.errors import UserError
+from asd_jax.features import PRESETS, FeaturePreset, WaveStatistics, log_mels
+
+
+@dataclasses.dataclass(frozen=True)
+class Detector:
+    """Scores new sound of one machine.
+
+    Attributes:
+        workdir: of the training.
+        trained: its runs; a score is their mean.
+        machine: which was recorded.
+        preset: the features.
+        statistics: of the machine type's waveforms, where the preset takes them.
+        threshold: above it a clip is decided anomalous; None where the training held no clips back.
+    """
+
+    workdir: str
+    trained: scoring.Trained
+    machine: Machine
+    preset: FeaturePreset
+    statistics: WaveStatistics | None
+    threshold: float | None
+
+    @property
+    def window_seconds(self) -> float:
+        """The shortest sound that can be scored."""
+        return (self.trained.config.window - 1) * self.preset.hop / self.preset.sample_rate
+
+    def log_mel(self, wave: np.ndarray, name: str) -> np.ndarray:
+        """The log-mel [frames, mels] of a waveform; a UserError that begins with `name` says that it is too short."""
+        log_mel = log_mels(self.preset, wave, name, self.statistics)
+        if len(log_mel) < self.trained.config.window:
+            raise UserError(
+                f"{name} is too short: it has {len(log_mel)} frames, one window takes {self.trained.config.window} "
+                f"({self.window_seconds:.2f} s)."
+            )
+        return log_mel
+
+    def scores(self, clips: Iterable[tuple[str, np.ndarray]]) -> np.ndarray:
+        """The anomaly scores [clips] of (name, log-mel), every name another one; larger is more anomalous."""
+        stored: list[StoredClip] = []
+
+        def log_mels() -> Iterator[np.ndarray]:
+            for name, log_mel in clips:
+                stored.append(StoredClip(self.machine, name, -1, "source", ""))
+                yield log_mel
+
+        return detection.clip_scores(self.trained, self.workdir, stored, log_mels()).mean(0)
+
+    def score_alone(self, name: str, log_mel: np.ndarray) -> float:
+        """The score of one clip, in a batch no larger than its windows need: few shapes, powers of two."""
+        split = self.trained.mesh.shape[parallel.DATA]
+        rows = split << (-(-len(self.trained.method.starts(len(log_mel))) // split) - 1).bit_length()
+        config = copy.deepcopy(self.trained.config)
+        config.batch_size = min(config.batch_size, rows)
+        small = dataclasses.replace(self, trained=dataclasses.replace(self.trained, config=config))
+        return small.scores([(name, log_mel)]).item()
+
+    def decision(self, score: float) -> str:
+        """ "anomalous" or "normal"; nothing without a threshold or a score (NaN)."""
+        if self.threshold is None or np.isnan(score):
+            return ""
+        return "anomalous" if score > self.threshold else "normal"
+
+
+def load_detector(
+    workdir: str, target_fpr: float, machine_id: str | None = None, score_hop: int | None = None
+) -> Detector:
+    """A trained workdir, with the threshold that a share `target_fpr` of normal clips exceeds.
+
+    `machine_id` says which of the workdir's machines was recorded, where it knows several. `score_hop`: frames between
+    the windows of a clip; the recipe's where None. WORKDIR/threshold.json (threshold_hop_N.json by another hop) says
+    which threshold and how it was found.
+    """
+    trained = scoring.load_trained(workdir, score_hop=score_hop)
+    machine = _recorded_machine(trained, machine_id)
+    try:
+        threshold = detection.thresholds(trained, workdir, target_fpr).get("/".join(machine))
+    except UserError as error:  # scores are worth having without it
+        print(f"No threshold: {error}")
+        threshold = None
+    statistics = experiment.load_summary(workdir)["wave_statistics"].get(machine[0])
+    statistics = statistics and WaveStatistics(**statistics)
+    return Detector(workdir, trained, machine, PRESETS[trained.config.features], statistics, threshold)
+
+
+def _recorded_machine(trained: scoring.Trained, machine_id: str | None) -> Machine:
+    """The machine of that ID, or of "type/ID" where the workdir knows several types."""
+    of_type = len({machine_type for machine_type, _ in trained.machines}) == 1
+    names = {machine[1] if of_type else "/".join(machine): machine for machine in trained.machines}
+    if machine_id is None and len(names) > 1:
+        raise UserError(f"The workdir knows several machines ({', '.join(names)}): say which one by --machine_id.")
+    if machine_id not in (None, *names):
+        raise UserError(f"--machine_id={machine_id} was given, but the workdir knows {', '.join(names)}.")
+    return trained.machines[0] if machine_id is None else names[machine_id]
