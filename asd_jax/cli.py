@@ -5,6 +5,7 @@ import ctypes
 import errno
 import os
 import re
+import select
 import signal
 import sys
 from collections.abc import Callable
@@ -96,8 +97,6 @@ def _sentence(error: OSError) -> str:
 
 def _reader_has_gone() -> bool:
     """Whether nobody reads what is printed, as after `| head`."""
-    try:
-        print(end="", flush=True)
-    except BrokenPipeError:
-        return True
-    return False
+    watched = select.poll()
+    watched.register(sys.stdout, 0)
+    return any(event & select.POLLERR for _, event in watched.poll(0))
