@@ -11,7 +11,8 @@ import asd_jax
 PACKAGE = pathlib.Path(asd_jax.__file__).parent
 
 ROOMS = [
-    ("errors", "files", "interrupt", "locks", "lost_process"),
+    ("errors", "interrupt", "lost_process"),
+    ("files", "locks"),
     ("hosts",),
     ("cli", "clips", "audio", "threads", "kernels"),
     ("label_list",),
