@@ -54,15 +54,14 @@ def score_recordings(
     """
     files = find_recordings(source)
     trained = scoring.load_trained(workdir, score_hop=score_hop)
-    machine = _recorded_machine(trained, machine_id)
+    machine = recorded_machine(trained, machine_id)
     try:
         threshold = detection.thresholds(trained, workdir, target_fpr).get("/".join(machine))
     except UserError as error:  # scores are worth having without it
         print(f"No threshold: {error}")
         threshold = None
     preset = PRESETS[trained.config.features]
-    statistics = experiment.load_summary(workdir)["wave_statistics"].get(machine[0])
-    statistics = statistics and WaveStatistics(**statistics)
+    statistics = wave_statistics(workdir, machine[0])
     scored, clips, problems = [], [], []
 
     def read() -> Iterator[np.ndarray]:
@@ -110,7 +109,7 @@ def find_recordings(source: str) -> list[str]:
     return sorted(found)
 
 
-def _recorded_machine(trained: scoring.Trained, machine_id: str | None) -> Machine:
+def recorded_machine(trained: scoring.Trained, machine_id: str | None) -> Machine:
     """The machine of that ID, or of "type/ID" where the workdir knows several types."""
     of_type = len({machine_type for machine_type, _ in trained.machines}) == 1
     names = {machine[1] if of_type else "/".join(machine): machine for machine in trained.machines}
@@ -119,3 +118,9 @@ def _recorded_machine(trained: scoring.Trained, machine_id: str | None) -> Machi
     if machine_id not in (None, *names):
         raise UserError(f"--machine_id={machine_id} was given, but the workdir knows {', '.join(names)}.")
     return trained.machines[0] if machine_id is None else names[machine_id]
+
+
+def wave_statistics(workdir: str, machine_type: str) -> WaveStatistics | None:
+    """Of the machine type's training clips, where the features took them."""
+    statistics = experiment.load_summary(workdir)["wave_statistics"].get(machine_type)
+    return statistics and WaveStatistics(**statistics)

@@ -11,14 +11,14 @@ import asd_jax
 PACKAGE = pathlib.Path(asd_jax.__file__).parent
 
 ROOMS = [
-    ("errors", "files", "lost_process"),
+    ("errors", "files", "lost_process", "exported_example"),
     ("hosts",),
     ("cli", "clips", "audio", "threads", "kernels"),
     ("label_list",),
     ("datasets",),
     ("outliers",),
     ("features",),
-    ("wave_statistics",),
+    ("wave_statistics", "device_features"),
     ("manifest",),
     ("records",),
     ("prepare", "log_mels", "random_streams"),
@@ -26,6 +26,7 @@ ROOMS = [
     ("input_pipeline",),
     ("embeddings",),
     ("inlier",),
+    ("device_inlier",),
     ("models",),
     ("methods",),
     ("parallel",),
@@ -40,6 +41,8 @@ ROOMS = [
     ("score_files",),
     ("report",),
     ("evaluation", "recordings", "select_inlier", "ensemble"),
+    ("exported_program",),
+    ("export",),
     ("studies",),
     ("benchmark",),
 ]
