@@ -14,7 +14,6 @@ import importlib.metadata
 import io
 import json
 import math
-import os
 import pathlib
 import shutil
 import uuid

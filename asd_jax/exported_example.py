@@ -27,8 +27,8 @@ ALLOWED_CALLS = {"shape_assertion"}
 def load(folder: pathlib.Path) -> tuple[dict, Callable[[np.ndarray], dict[str, jax.Array]]]:
     """What model.json says, and the program.
 
-    The program takes waveforms [clips, samples], float32 with full scale 1, any number of clips, and gives their anomaly
-    scores: "score" [clips] and "window_score" [clips, windows].
+    The program takes waveforms [clips, samples], float32 with full scale 1, any number of clips, and gives their
+    anomaly scores: "score" [clips] and "window_score" [clips, windows].
 
     Raises:
         ValueError: a file is not what was written, or the program calls something outside of it.

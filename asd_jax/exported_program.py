@@ -1,4 +1,4 @@
-"""The whole way from waveforms to clip scores as one JAX function, by all runs of a workdir, for one of its machines."""
+"""The whole way from waveforms to clip scores as one JAX function, by all runs of a workdir, for one machine."""
 
 import dataclasses
 
