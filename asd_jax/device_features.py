@@ -1,7 +1,7 @@
 """Waveform -> log-mel spectrogram as `asd_jax.features` computes it, as a part of a JAX program.
 
 All is in float32. The rounding of the Fourier transform is relative to the loudest bin of a frame: bands down to 80 dB
-below agree with the host's double precision to 0.005 dB, and those 110 dB below to some tenths; only where a pure tone
+below agree with the host's double precision to 0.01 dB, and those 110 dB below to some tenths; only where a pure tone
 has no noise around it do the quietest differ more.
 """
 

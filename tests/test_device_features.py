@@ -30,5 +30,5 @@ def test_equals_the_host(preset):
     for log_mel, wave, sound in zip(found, waves, SOUNDS, strict=True):
         expected = features.log_mels(preset, wave, sound, STATISTICS)
         assert log_mel.dtype == np.float32
-        np.testing.assert_allclose(log_mel, expected, rtol=0, atol=2e-3, err_msg=sound)
-        assert np.sqrt(np.mean((log_mel - expected) ** 2)) < 1e-4
+        np.testing.assert_allclose(log_mel, expected, rtol=0, atol=1e-2, err_msg=sound)
+        assert np.sqrt(np.mean((log_mel - expected) ** 2)) < 5e-4

@@ -17,7 +17,7 @@ def test_scores_are_those_of_the_fitted_model(kind, p):
     new = (20 + scale * normal((25, 4), 1) * np.linspace(0.1, 10, 25)[:, None]).astype(np.float32)
     expected = -models.models["00"].score_samples(new.astype(np.float64))
     arrays = device_inlier.arrays(models, "00")
-    found = jax.jit(lambda new: device_inlier.segment_scores(arrays, new, p))(new)
+    found = jax.jit(lambda new: device_inlier.segment_scores(jax.tree.map(jnp.asarray, arrays), new, p))(new)
     assert all(values.dtype == np.float32 for values in arrays.values())
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5 * np.ptp(expected))
 
