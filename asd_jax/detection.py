@@ -129,7 +129,7 @@ def _segment_scores(workdir: str, run: int, embeddings: Embeddings) -> np.ndarra
     kind, p, seed = inlier_choice(workdir)
     if kind == "none":
         return -embeddings.probability
-    return _inlier_models(workdir, run, kind, p, seed).segment_scores(embeddings)
+    return inlier_models(workdir, run, kind, p, seed).segment_scores(embeddings)
 
 
 def embeddings_file(workdir: str, run: int, what: str) -> str:
@@ -142,7 +142,7 @@ def score_embeddings(workdir: str, run: int, embeddings: Embeddings) -> inlier.C
     kind, p, seed = inlier_choice(workdir)
     if kind == "none":
         return inlier.improbability(embeddings)
-    return _inlier_models(workdir, run, kind, p, seed).score(embeddings)
+    return inlier_models(workdir, run, kind, p, seed).score(embeddings)
 
 
 def inlier_choice(workdir: str) -> tuple[str, int, int]:
@@ -157,8 +157,8 @@ def inlier_choice(workdir: str) -> tuple[str, int, int]:
     return config.inlier, config.inlier_p, config.seed
 
 
-def _inlier_models(workdir: str, run: int, kind: str, p: int, seed: int) -> inlier.InlierModels:
-    """Those that are stored, or else newly fitted ones, which are stored."""
+def inlier_models(workdir: str, run: int, kind: str, p: int, seed: int) -> inlier.InlierModels:
+    """The run's inlier models: those that are stored, or else newly fitted ones, which are stored."""
     folder = epath.Path(workdir) / "inlier" / f"run_{run}"
     if (folder / inlier.SUMMARY).exists():
         models = inlier.InlierModels.load(folder)
@@ -205,7 +205,7 @@ def keep_held_back(workdir: str, clips: LogMels, devices: Sequence[jax.Device] |
         kind, p, seed = inlier_choice(workdir)
         if kind != "none":
             try:
-                _inlier_models(workdir, run, kind, p, seed)
+                inlier_models(workdir, run, kind, p, seed)
             except UserError as error:  # the training is done; the models may be chosen anew
                 print(f"No inlier models yet: {error}")
 
@@ -266,7 +266,7 @@ def _cross_scores(workdir: str, run: int) -> HeldBackScores:
     embeddings = Embeddings.load(embeddings_file(workdir, run, "held_back"))
     if kind == "none":
         return _of_clips(machine_type, inlier.improbability(embeddings))
-    _inlier_models(workdir, run, kind, p, seed)  # where the choice is new, this deletes the scores by the old one
+    inlier_models(workdir, run, kind, p, seed)  # where the choice is new, this deletes the scores by the old one
     path = epath.Path(workdir) / "inlier" / f"run_{run}" / _HELD_BACK
     if not path.exists():
         scores = _of_clips(machine_type, inlier.cross_scores(embeddings, kind, p, seed))

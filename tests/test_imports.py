@@ -11,7 +11,7 @@ import asd_jax
 PACKAGE = pathlib.Path(asd_jax.__file__).parent
 
 ROOMS = [
-    ("errors", "interrupt", "lost_process"),
+    ("errors", "interrupt", "lost_process", "exported_example"),
     ("files", "locks"),
     ("hosts",),
     ("cli", "clips", "audio", "threads", "kernels"),
@@ -19,7 +19,7 @@ ROOMS = [
     ("datasets",),
     ("outliers",),
     ("features",),
-    ("wave_statistics",),
+    ("wave_statistics", "device_features"),
     ("manifest",),
     ("records",),
     ("prepare", "log_mels", "random_streams"),
@@ -27,6 +27,7 @@ ROOMS = [
     ("input_pipeline",),
     ("embeddings",),
     ("inlier",),
+    ("device_inlier",),
     ("models",),
     ("methods",),
     ("parallel",),
@@ -42,6 +43,8 @@ ROOMS = [
     ("report",),
     ("detector",),
     ("evaluation", "recordings", "select_inlier", "ensemble"),
+    ("exported_program",),
+    ("export",),
     ("pieces",),
     ("along_time", "follow"),
     ("studies",),
