@@ -26,6 +26,7 @@ from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
 from asd_jax.log_mels import LogMels
 from asd_jax.scoring import Trained, load_trained
+from asd_jax.stored_json import read_json
 
 HeldBackScores = dict[str, dict[str, float]]
 """Machine, as "type/ID" -> file name -> score of a normal clip that training did not see, the mean over the runs."""
@@ -125,7 +126,7 @@ def inlier_choice(workdir: str) -> tuple[str, int, int]:
     config = experiment.load_config(workdir)
     path = epath.Path(workdir) / "inlier_choice.json"
     if path.exists() and config.inlier != "none":
-        choice = json.loads(path.read_text())
+        choice = read_json(path, {"kind": str, "p": int}, "delete it and run tools/select_inlier.py again")
         return choice["kind"], choice["p"], config.seed
     return config.inlier, config.inlier_p, config.seed
 
@@ -209,7 +210,7 @@ def held_back_scores(workdir: str, trained: Trained | None = None) -> HeldBackSc
         }
     path = epath.Path(workdir) / _HELD_BACK
     if path.exists():
-        scores = json.loads(path.read_text())
+        scores = _read_scores(path)
         return _scored_again(trained, workdir, scores) if trained and trained.suffix else scores
     if experiment.load_summary(workdir)["held_back"]:
         raise UserError(
@@ -230,7 +231,7 @@ def _scored_again(trained: Trained, workdir: str, of_recipe: HeldBackScores) -> 
                 f"Held-back clips of {workdir} are missing in {trained.config.data_dir}: prepare them again."
             )
         _keep_scores(path, trained, workdir, *zip(*found, strict=True))
-    return json.loads(path.read_text())
+    return _read_scores(path)
 
 
 def _cross_scores(workdir: str, run: int) -> HeldBackScores:
@@ -244,7 +245,11 @@ def _cross_scores(workdir: str, run: int) -> HeldBackScores:
     if not path.exists():
         scores = _of_clips(machine_type, inlier.cross_scores(embeddings, kind, p, seed))
         write_atomically(path, json.dumps(scores, indent=2) + "\n")
-    return json.loads(path.read_text())
+    return _read_scores(path)
+
+
+def _read_scores(path: epath.Path) -> HeldBackScores:
+    return read_json(path, HeldBackScores, "delete it and run tools/train.py with the same config again")
 
 
 def _of_clips(machine_type: str, scores: inlier.ClipScores) -> HeldBackScores:

@@ -111,7 +111,7 @@ def load_trained(workdir: str, devices: Sequence[jax.Device] | None = None, scor
             raise UserError(f"--score_hop={score_hop} was given, but {workdir} was trained with {config.method}.")
         suffix = "" if score_hop == config.score_hop else f"_hop_{score_hop}"
         config.score_hop = score_hop
-        experiment.check(config)
+    experiment.check(config)
     experiment.enable_compilation_cache(config)
     machines = [tuple(machine) for machine in experiment.load_summary(workdir)["machines"]]
     mesh = parallel.make_mesh(config.num_runs, config.batch_size, devices)

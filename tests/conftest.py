@@ -1,5 +1,6 @@
 """Four fake devices for all tests, which must be asked for before JAX starts; and a tiny recipe with its data."""
 
+import faulthandler
 import os
 
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
@@ -32,3 +33,11 @@ def config(data_dir, tmp_path_factory):
     config.batch_size, config.num_epochs, config.held_back, config.checkpoint_epochs = 8, 6, 0, 2
     config.compilation_cache = str(tmp_path_factory.getbasetemp() / "compiled")
     return config
+
+
+@pytest.fixture
+def ends():
+    """A test that hangs is ended after ten minutes, having told where."""
+    faulthandler.dump_traceback_later(600, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()

@@ -12,7 +12,7 @@ PACKAGE = pathlib.Path(asd_jax.__file__).parent
 
 ROOMS = [
     ("errors", "files", "lost_process"),
-    ("hosts",),
+    ("hosts", "stored_json"),
     ("cli", "clips", "audio", "threads", "kernels"),
     ("label_list",),
     ("datasets",),
