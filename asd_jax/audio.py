@@ -1,6 +1,7 @@
 """One recording -> one waveform, or one sentence that says what is wrong with it."""
 
 import contextlib
+import os
 import re
 from collections.abc import Iterator
 
@@ -8,13 +9,36 @@ import numpy as np
 import soundfile
 import soxr
 
-from asd_jax.errors import UserError
+from asd_jax.errors import UserError, is_one_line
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 """Of the files that count as recordings."""
 
 _UNKNOWN_SIZE = 0xFFFFFFFF  # what a recorder writes that streams and never learns the length
+_LOWEST_RATE, _HIGHEST_RATE = 1000, 1_000_000  # Hz; beyond, a header is damaged and resampling takes all memory
+_LARGEST = 1e10  # of a sample; the power of larger ones overflows
 _SHORTER = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+
+
+def open_audio(path: str) -> soundfile.SoundFile:
+    """Opens a recording, to be closed by the caller.
+
+    Raises:
+        UserError: there is no such file, it is not audio, or its sample rate or name is none that can be.
+    """
+    if not is_one_line(path):
+        raise UserError(f"The name {path} holds bytes that are no text, or control characters: rename it.")
+    if not os.path.isfile(path):
+        raise UserError(f"{path} is no audio file: replace it or leave it out.")
+    with _told(path, "is no audio"):
+        file = soundfile.SoundFile(path)
+    if not _LOWEST_RATE <= file.samplerate <= _HIGHEST_RATE:
+        file.close()
+        raise UserError(
+            f"{path} is of {file.samplerate} Hz, as its header says: expected {_LOWEST_RATE} to {_HIGHEST_RATE}; "
+            "replace it or leave it out."
+        )
+    return file
 
 
 def read_audio(path: str, sample_rate: int) -> np.ndarray:
@@ -28,8 +52,8 @@ def read_audio(path: str, sample_rate: int) -> np.ndarray:
         The waveform, the mean over the channels: float32 [samples], full scale 1.
 
     Raises:
-        UserError: the file is not audio, is damaged, has no samples, is silent (all samples are equal), or holds
-            values that are not finite.
+        UserError: what `open_audio` raises; the file is damaged, has no samples, is silent (all samples are equal), or
+            holds values that are not finite or too large.
     """
     with open_audio(path) as file:
         blocks = list(read_blocks(file))
@@ -40,12 +64,6 @@ def read_audio(path: str, sample_rate: int) -> np.ndarray:
         return waveform(blocks[0], rate, sample_rate, path)
     except UserError as error:
         raise UserError(f"{error}: replace it or leave it out.") from None
-
-
-def open_audio(path: str) -> soundfile.SoundFile:
-    """Opens a recording, to be closed by the caller; a UserError says that it is none."""
-    with _told(path, "is no audio"):
-        return soundfile.SoundFile(path)
 
 
 def read_blocks(file: soundfile.SoundFile, size: int = -1) -> Iterator[np.ndarray]:
@@ -60,8 +78,14 @@ def read_blocks(file: soundfile.SoundFile, size: int = -1) -> Iterator[np.ndarra
     # libsndfile makes floats of samples one by one, and takes several times longer than reading them
     dtype, count = "int16" if file.subtype == "PCM_16" else "float32", 0
     while count < file.frames:
-        with _told(file.name, "is truncated or damaged"):
-            block = file.read(size, dtype=dtype, always_2d=True)
+        try:
+            with _told(file.name, "is truncated or damaged"):
+                block = file.read(size, dtype=dtype, always_2d=True)
+        except (MemoryError, ValueError) as error:  # of NumPy
+            raise UserError(
+                f"{file.name} does not fit into memory: its header promises {file.frames} samples of {file.channels} "
+                "channel(s); replace it or leave it out."
+            ) from error
         if not len(block):
             break
         count += len(block)
@@ -96,6 +120,8 @@ def waveform(samples: np.ndarray, rate: int, sample_rate: int, name: str) -> np.
     lowest, highest = wave.min(), wave.max()
     if not np.isfinite([lowest, highest]).all():  # the least of some values is NaN where one of them is
         raise UserError(f"{name} holds samples that are NaN or infinite")
+    if max(-float(lowest), float(highest)) > _LARGEST:
+        raise UserError(f"{name} holds samples beyond {_LARGEST:g}, full scale being 1")
     if lowest == highest:
         raise UserError(f"{name} is silent (all samples are equal)")
     full_scale = 2**15 if samples.dtype == np.int16 else 1

@@ -41,18 +41,7 @@ def keep_freed_memory() -> None:
 
 
 def _parse(argv: list[str]) -> list[str]:
-    def parse() -> list[str]:
-        try:
-            return flags.FLAGS(argv)
-        except AttributeError as error:  # ml_collections, for a key that the config does not have
-            hint = re.search("Did you mean .*?[?]", str(error)) or [""]
-            raise UserError(
-                f"The config has no key {re.findall('[A-Za-z_0-9]+', str(error))[0]!r}. {hint[0]}"
-            ) from error
-        except flags.Error as error:  # a recipe that raised is told with its traceback: the last line says it all
-            raise UserError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
-
-    rest = _tell(parse)
+    rest = _tell(lambda: parse_flags(argv, flags.FLAGS))
     logging.set_verbosity(logging.WARNING)  # Orbax tells every small step
     return rest
 
@@ -61,6 +50,23 @@ def _flushed(main: Callable[[], int | None]) -> int | None:
     code = main()
     sys.stdout.flush()  # a reader that has gone shows now, not while the interpreter ends
     return code
+
+
+def parse_flags(argv: list[str], values: flags.FlagValues) -> list[str]:
+    """Parses the flags, those of a recipe too; returns other arguments. Raises a UserError for what does not fit."""
+    try:
+        return values(argv)
+    except (AttributeError, KeyError) as error:  # ml_collections, for a key that the config does not have
+        hint = re.search("Did you mean .*?[?]", str(error)) or [""]
+        key = re.findall("[A-Za-z_0-9]+", str(error)) or [""]
+        raise UserError(f"The config has no key {key[0]!r}. {hint[0]}") from error
+    except flags.Error as error:  # a recipe that raised is told with its traceback: the last line says it all
+        raise UserError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
+    except Exception as error:  # ml_collections raises many for a --config.KEY=VALUE
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UserError(
+            f"An override of the recipe is not understood ({told}): expected --config.KEY=VALUE."
+        ) from error
 
 
 def _tell(call: Callable[[], Any]) -> Any:

@@ -25,9 +25,10 @@ from asd_jax import experiment, hosts, inlier, metrics, records
 from asd_jax.clips import Machine, StoredClip
 from asd_jax.embeddings import Embeddings
 from asd_jax.errors import UserError
-from asd_jax.files import read_json, write_atomically
+from asd_jax.files import write_atomically
 from asd_jax.log_mels import LogMels
 from asd_jax.scoring import Trained, load_trained
+from asd_jax.stored_json import read_json
 
 HeldBackScores = dict[str, dict[str, float]]
 """Machine, as "type/ID" -> file name -> score of a normal clip that training did not see, the mean over the runs."""
@@ -150,9 +151,7 @@ def inlier_choice(workdir: str) -> tuple[str, int, int]:
     config = experiment.load_config(workdir)
     path = epath.Path(workdir) / "inlier_choice.json"
     if path.exists() and config.inlier != "none":
-        choice = read_json(path)
-        if not isinstance(choice, dict) or not {"kind", "p"} <= choice.keys():
-            raise UserError(f"{path} names no inlier model: delete it, or run tools/select_inlier.py again.")
+        choice = read_json(path, {"kind": str, "p": int}, "delete it and run tools/select_inlier.py again")
         return choice["kind"], choice["p"], config.seed
     return config.inlier, config.inlier_p, config.seed
 
@@ -236,7 +235,7 @@ def held_back_scores(workdir: str, trained: Trained | None = None) -> HeldBackSc
         }
     path = epath.Path(workdir) / _HELD_BACK
     if path.exists():
-        scores = read_json(path)
+        scores = _read_scores(path)
         return _scored_again(trained, workdir, scores) if trained and trained.suffix else scores
     if experiment.load_summary(workdir)["held_back"]:
         raise UserError(
@@ -257,7 +256,7 @@ def _scored_again(trained: Trained, workdir: str, of_recipe: HeldBackScores) -> 
                 f"Held-back clips of {workdir} are missing in {trained.config.data_dir}: prepare them again."
             )
         _keep_scores(path, trained, workdir, *zip(*found, strict=True))
-    return read_json(path)
+    return _read_scores(path)
 
 
 def _cross_scores(workdir: str, run: int) -> HeldBackScores:
@@ -271,7 +270,11 @@ def _cross_scores(workdir: str, run: int) -> HeldBackScores:
     if not path.exists():
         scores = _of_clips(machine_type, inlier.cross_scores(embeddings, kind, p, seed))
         write_atomically(path, json.dumps(scores, indent=2) + "\n")
-    return read_json(path)
+    return _read_scores(path)
+
+
+def _read_scores(path: epath.Path) -> HeldBackScores:
+    return read_json(path, HeldBackScores, "delete it and run tools/train.py with the same config again")
 
 
 def _of_clips(machine_type: str, scores: inlier.ClipScores) -> HeldBackScores:

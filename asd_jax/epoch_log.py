@@ -13,6 +13,10 @@ from etils import epath
 from asd_jax import hosts
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
+from asd_jax.stored_json import parse_json
+
+DELETE = "delete it, which loses the metrics of the epochs so far and nothing else"
+"""What to do about a damaged metrics.jsonl."""
 
 
 class EpochLog:
@@ -99,13 +103,12 @@ class EpochLog:
         """Lines of epochs that an earlier call wrote after its last checkpoint: they are trained again."""
         if not self.path.exists():
             return
-        try:
-            lines = [line for line in self.path.read_text().splitlines(keepends=True) if line.endswith("\n")]
-            self.lines = [
-                line for line in lines if (entry := json.loads(line))["run"] not in self.runs or entry["step"] <= step
-            ]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{self.path} is damaged ({error}): restore it from a copy, or delete it.") from error
+        for line in self.path.read_bytes().splitlines(keepends=True):
+            if not line.endswith(b"\n"):
+                continue
+            entry = parse_json(line, {"run": int, "step": int}, f"{self.path} is damaged", DELETE)
+            if entry["run"] not in self.runs or entry["step"] <= step:
+                self.lines.append(line.decode())
         write_atomically(self.path, "".join(self.lines))
 
     def close(self) -> None:

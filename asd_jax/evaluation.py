@@ -14,10 +14,12 @@ from tqdm import tqdm
 
 from asd_jax import detection, records, report, scoring
 from asd_jax.clips import StoredClip
+from asd_jax.epoch_log import DELETE
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
 from asd_jax.label_list import read_label_list, without_extension
 from asd_jax.score_files import ScoreSet, file_name, write_scores
+from asd_jax.stored_json import parse_json
 
 TARGET_FPR = 0.1
 """Of the decisions: the challenge's baselines of 2021 take the 0.9 quantile of normal scores."""
@@ -130,11 +132,9 @@ def _training_seconds(workdir: str) -> float | None:
     path = os.path.join(workdir, "metrics.jsonl")
     if not os.path.exists(path):
         return None
-    try:
-        with open(path) as file:
-            seconds = [json.loads(line).get("seconds") for line in file]
-    except (ValueError, AttributeError):
-        return None  # damaged: the scores do not depend on it
+    with open(path, "rb") as file:
+        entries = [parse_json(line, {"seconds": float | None}, f"{path} is damaged", DELETE) for line in file]
+    seconds = [entry["seconds"] for entry in entries]
     return None if None in seconds else sum(seconds)
 
 

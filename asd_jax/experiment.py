@@ -4,9 +4,10 @@ import dataclasses
 import difflib
 import importlib.metadata
 import json
+import math
 import os
-from collections.abc import Callable, Collection
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +19,8 @@ from etils import epath
 from asd_jax import hosts
 from asd_jax.clips import Machine
 from asd_jax.errors import UserError
-from asd_jax.features import PRESETS
-from asd_jax.files import read_json, write_atomically
+from asd_jax.features import PRESETS, WaveStatistics
+from asd_jax.files import write_atomically
 from asd_jax.inlier import KINDS
 from asd_jax.methods import Method
 from asd_jax.methods.autoencoder import Autoencoder
@@ -33,11 +34,18 @@ from asd_jax.models.maf import INPUT_ORDERS, MAF
 from asd_jax.models.resnet import ResNet
 from asd_jax.outliers import is_machine
 from asd_jax.parallel import DATA
+from asd_jax.stored_json import read_json
 
 _CONFIG, _SUMMARY, _SURROUNDINGS = "config.json", "training.json", "surroundings.json"
 _PACKAGES = ("asd_jax", "jax", "jaxlib", "flax", "optax", "tensorflow-cpu", "numpy", "librosa")
 _MAY_CHANGE = ("compilation_cache", "inlier", "inlier_p", "steps_per_dispatch")
 """Keys that have no say in what is trained."""
+_SUMMARY_KIND = {
+    "num_steps": int,
+    "machines": list[tuple[str, str]],
+    "held_back": list[str],
+    "wave_statistics": dict[str, WaveStatistics | None],
+}
 _RISE = 0.3  # share of a one-cycle schedule in which the rate rises
 
 
@@ -47,6 +55,10 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
         return config
     config = ml_collections.ConfigDict(config.to_dict())
     table = config.by_machine_type
+    if table is None or table.get("default") is None:
+        raise UserError(
+            "config.by_machine_type was overridden: it is the recipe's own table; override its keys instead."
+        )
     for key, value in table.get(config.machine_type, table.default).items():
         if config[key] is None:
             config[key] = value
@@ -56,14 +68,33 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
 
 def check(config: ml_collections.ConfigDict) -> None:
     """Raises a UserError that names the key for a value no training can use."""
-    _among("method", config.method, _METHODS)
+    for key in _ALWAYS:
+        if key not in config:
+            raise UserError(f"The recipe has no key {key!r}, which every training needs: take one of configs/.")
+    check_values(config)
     for key in ("data_dir", *_METHODS[config.method].needs):
-        if not config[key]:
+        if not config.get(key):
             raise UserError(f"config.{key} is empty: give it on the command line, --config.{key}=...")
-    for key in _POSITIVE:
-        if key in config and not config[key] > 0:
-            raise UserError(f"config.{key}={config[key]} was given: expected a number above 0.")
-    if "outlier_set" in config and config.batch_size % 2:
+
+
+def check_values(config: ml_collections.ConfigDict) -> None:
+    """The same for the keys that are there, whatever others are missing."""
+    for key, (types, name) in _TYPES.items():
+        value = config.get(key)
+        if key in config and (not isinstance(value, types) or (isinstance(value, bool) and bool not in types)):
+            raise UserError(f"config.{key}={config[key]!r} was given: expected {name}.")
+    for key in config:
+        if isinstance(config[key], float) and not math.isfinite(config[key]):
+            raise UserError(f"config.{key}={config[key]} was given: expected a finite number.")
+    if isinstance(config.get("width"), float) and "depth" not in config:
+        raise UserError(f"config.width={config.width} was given: expected a whole number of channels.")
+    _among("method", config.method, _METHODS)
+    for key, largest in _LARGEST.items():
+        if key in config and not 0 < config[key] <= largest:
+            raise UserError(
+                f"config.{key}={config[key]} was given: expected a number above 0 and not above {largest:,}."
+            )
+    if "outlier_set" in config and config.get("batch_size", 0) % 2:
         raise UserError(
             f"config.batch_size={config.batch_size} was given: expected an even number, half of the target, half "
             "outliers."
@@ -76,19 +107,30 @@ def check(config: ml_collections.ConfigDict) -> None:
         raise UserError(
             f"config.held_back={config.held_back} was given: expected 0, or at least 2 clips for a threshold."
         )
-    if not 0 <= config.seed < 2**31:
+    if not 0 <= config.get("seed", 0) < 2**31:
         raise UserError(f"config.seed={config.seed} was given: expected a number from 0 to {2**31 - 1}.")
-    if "blocks" in config and (len(config.blocks) != 3 or min(config.blocks) < 1):
-        raise UserError(f"config.blocks={tuple(config.blocks)} was given: expected three numbers above 0, one a stage.")
+    if "blocks" in config and (len(config.blocks) != 3 or not _all_whole(config.blocks, 50)):
+        raise UserError(
+            f"config.blocks={tuple(config.blocks)} was given: expected three numbers from 1 to 50, one a stage."
+        )
+    if "widths" in config and not _all_whole(config.widths, 2**16):
+        raise UserError(f"config.widths={tuple(config.widths)} was given: expected numbers from 1 to {2**16}.")
     for key in ("learning_rate", "learning_rate_decay", "beta2", "validation_share"):
         if key in config and not 0 < config[key] <= 1:
             raise UserError(f"config.{key}={config[key]} was given: expected a number above 0 and not above 1.")
     for key in ("mixup_alpha", "machine_weight", "product_weight", "weight_decay", "metric_weight"):
         if key in config and config[key] < 0:
             raise UserError(f"config.{key}={config[key]} was given: expected 0 or a number above it.")
+    for key in ("dropout", "drop_path", "batch_norm_momentum"):
+        if key in config and not 0 <= config[key] < 1:
+            raise UserError(f"config.{key}={config[key]} was given: expected 0 or a number above it and below 1.")
     for key, allowed in _CHOICES.items():
         if key in config:
             _among(key, config[key], allowed)
+
+
+def _all_whole(values: Sequence[Any], largest: int) -> bool:
+    return all(isinstance(value, int) and 1 <= value <= largest for value in values)
 
 
 def _among(key: str, value: str, allowed: Collection[str]) -> None:
@@ -206,23 +248,52 @@ _METHODS = {
     "multitask": _Method(_multitask, needs=("machine_type",)),
     "ddcsad": _Method(_ddcsad, needs=("machine_type", "machine_id")),
 }
-_POSITIVE = (
-    "num_runs",
-    "batch_size",
-    "num_epochs",
-    "window",
-    "score_hop",
-    "checkpoint_epochs",
-    "width",
-    "depth",
-    "validation_epochs",
-    "hop",
-    "flow_blocks",
-    "hidden_layers",
-    "batch_norm_epsilon",
-    "kernel_gain",
-    "steps_per_dispatch",
-)
+_ALWAYS = ("method", "seed", "num_runs", "data_dir", "features", "window", "batch_size", "num_epochs", "learning_rate")
+_LARGEST = {  # of numbers above 0: beyond, building the network would take for ever or all memory
+    "num_runs": 1000,
+    "batch_size": 2**20,
+    "num_epochs": 10**6,
+    "window": 10**4,
+    "score_hop": 10**6,
+    "checkpoint_epochs": 10**6,
+    "width": 2**14,
+    "depth": 10,
+    "validation_epochs": 10**6,
+    "hop": 10**6,
+    "flow_blocks": 50,
+    "hidden_layers": 50,
+    "batch_norm_epsilon": 1,
+    "kernel_gain": 1000,
+    "steps_per_dispatch": 10**4,
+}
+_TYPES = {  # of values that did not come by the flags, which keep to the recipe's types
+    key: (types, name)
+    for types, name, keys in (
+        (
+            (str,),
+            "a text",
+            "method data_dir features machine_type machine_id outlier_set outlier_crop precision init_from inlier "
+            "mixup_domain mixup_schedule compilation_cache input_order score",
+        ),
+        (
+            (int,),
+            "a whole number",
+            "seed num_runs batch_size num_epochs window score_hop held_back checkpoint_epochs validation_epochs hop "
+            "flow_blocks hidden_layers steps_per_dispatch inlier_p",
+        ),
+        (
+            (int, float),
+            "a number",
+            "width depth learning_rate learning_rate_decay beta2 validation_share mixup_alpha machine_weight "
+            "product_weight weight_decay metric_weight distance_weight batch_norm_epsilon batch_norm_momentum "
+            "kernel_gain bias dropout drop_path",
+        ),
+        ((int, type(None)), "a whole number or None", "num_outliers"),
+        ((bool,), "True or False", "fixup remat soft_targets standardise_bands"),
+        ((tuple, list), "a list", "blocks widths domains"),
+    )
+    for key in keys.split()
+}
 _CHOICES = {
     "features": PRESETS,
     "precision": ("float32", "bfloat16"),
@@ -333,9 +404,13 @@ def load_config(workdir: str) -> ml_collections.ConfigDict:
     path = epath.Path(workdir) / _CONFIG
     if not path.exists():
         raise UserError(f"{workdir} is not a workdir of tools/train.py: it holds no {_CONFIG}.")
-    config = ml_collections.ConfigDict(_read(path))
+    try:
+        config = ml_collections.ConfigDict(_read(path))
+    except ValueError as error:  # keys with dots
+        raise UserError(f"{path} is not a config that tools/train.py wrote ({error}).") from error
     if "method" not in config:
         raise UserError(f"{path} is not a config that tools/train.py wrote: it has no key 'method'.")
+    check_values(config)
     return config
 
 
@@ -383,11 +458,10 @@ def load_summary(workdir: str) -> dict:
     path = epath.Path(workdir) / _SUMMARY
     if not path.exists():
         raise UserError(f"The training in {workdir} has not begun: run tools/train.py with the same config.")
-    return _read(path)
+    summary = _read(path, _SUMMARY_KIND)
+    statistics = summary["wave_statistics"].items()
+    return summary | {"wave_statistics": {name: one and dataclasses.asdict(one) for name, one in statistics}}
 
 
-def _read(path: epath.Path) -> dict:
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged: expected the JSON that tools/train.py wrote.")
-    return content
+def _read(path: epath.Path, kind: Any = dict) -> dict:
+    return read_json(path, kind, "expected the JSON that tools/train.py wrote")

@@ -1,14 +1,10 @@
 """Writing files that nobody ever sees half-written, and reading them."""
 
 import contextlib
-import json
 import uuid
 from collections.abc import Iterator
-from typing import Any
 
 from etils import epath
-
-from asd_jax.errors import UserError
 
 
 @contextlib.contextmanager
@@ -31,15 +27,3 @@ def write_atomically(path: epath.PathLike, content: str | bytes) -> None:
     """Writes a file, with its folder: readers see the old file or the whole new one."""
     with whole_file(path) as unfinished:
         unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def read_json(path: epath.PathLike) -> Any:
-    """What a JSON file holds.
-
-    Raises:
-        UserError: it is damaged, or something else.
-    """
-    try:
-        return json.loads(epath.Path(path).read_text())
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): expected JSON; restore it from a copy, or delete it.") from error

@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from etils import epath
 
@@ -14,6 +15,7 @@ from asd_jax.clips import Machine
 from asd_jax.errors import UserError
 from asd_jax.features import FeaturePreset, WaveStatistics, find_preset
 from asd_jax.files import write_atomically
+from asd_jax.stored_json import parse_json
 
 _PACKAGES = ("asd_jax", "jax", "librosa", "numpy", "soundfile", "soxr", "tensorflow-datasets")
 
@@ -120,24 +122,15 @@ def read_manifest(data_dir: str) -> Manifest | None:
     path = _path(data_dir)
     if not path.exists():
         return None
-    try:
-        content = json.loads(path.read_text())
-        machines = [
-            MachineRecords(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
-            for entry in content["machines"]
-        ]
-        preset, dtype = FeaturePreset(**content["preset"]), content["dtype"]
-        statistics = {
-            machine_type: TypeStatistics(WaveStatistics(**entry["wave"]), entry["found"])
-            for machine_type, entry in content.get("statistics", {}).items()  # older manifests have none
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{path} is not a manifest of prepared data ({error}): delete {data_dir} and prepare again."
-        ) from error
-    if not machines:
+    kind = {"machines": list[MachineRecords], "preset": FeaturePreset, "dtype": Literal["float16", "float32"]}
+    kind["statistics"] = dict[str, TypeStatistics] | None  # older manifests have none
+    what_is_wrong = f"{path} is not a manifest of prepared data"
+    content = parse_json(path.read_bytes(), kind, what_is_wrong, f"delete {data_dir} and prepare again")
+    if not content["machines"]:
         return None
-    return Manifest(os.fspath(data_dir), preset, dtype, {entry.machine: entry for entry in machines}, statistics)
+    machines = {entry.machine: entry for entry in content["machines"]}
+    statistics = content["statistics"] or {}
+    return Manifest(os.fspath(data_dir), content["preset"], content["dtype"], machines, statistics)
 
 
 def write_manifest(manifest: Manifest) -> None:

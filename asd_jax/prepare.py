@@ -27,6 +27,7 @@ from asd_jax.manifest import (
     read_manifest,
     write_manifest,
 )
+from asd_jax.stored_json import read_json
 from asd_jax.threads import map_ahead
 from asd_jax.wave_statistics import measure
 
@@ -310,7 +311,8 @@ def _write(manifest: Manifest, shard: Shard, results: Iterable[_Result], tick: C
 
 def _complete(manifest: Manifest, machine: MachineRecords, shards: Sequence[Shard]) -> list[str]:
     """Puts the finished shards of a machine where they are read, and lists them. Returns why clips are left out."""
-    summaries = [json.loads(shard.summary.read_text()) for shard in shards]
+    kind = {"clips": int, "seconds": float, "left_out": list[str]}
+    summaries = [read_json(shard.summary, kind, "delete it and run the command again") for shard in shards]
     left_out = [sentence for summary in summaries for sentence in summary["left_out"]]
     finished: dict[str, list] = {}
     for shard, summary in zip(shards, summaries, strict=True):

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from etils import epath
 
 from asd_jax.clips import Machine
-from asd_jax.errors import UserError
+from asd_jax.errors import UserError, is_one_line
 from asd_jax.files import write_atomically
 from asd_jax.label_list import LabelList, label_in_name, read_label_list, read_rows, without_extension
 
@@ -95,7 +95,7 @@ def read_score_directory(folder: epath.PathLike, labels_csv: epath.PathLike | No
 def _read_score_set(path: epath.Path, listed: LabelList, labels_csv: epath.PathLike | None) -> ScoreSet:
     # The layout of 2021 first, and greedy types: a machine type may itself hold "_id_" or "_section_".
     match = _LAYOUT_2021.fullmatch(path.name) or _LAYOUT_2020.fullmatch(path.name)
-    if match is None:
+    if match is None or not is_one_line(path.name):
         raise UserError(f"The file name {path} does not fit the layout: expected {_LAYOUTS}.")
     machine_type, prefix = match["type"], match["prefix"]
     scores = _read_numbers(path)

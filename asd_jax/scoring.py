@@ -111,7 +111,7 @@ def load_trained(workdir: str, devices: Sequence[jax.Device] | None = None, scor
             raise UserError(f"--score_hop={score_hop} was given, but {workdir} was trained with {config.method}.")
         suffix = "" if score_hop == config.score_hop else f"_hop_{score_hop}"
         config.score_hop = score_hop
-        experiment.check(config)
+    experiment.check(config)
     if config.get("compilation_cache") and not jax.config.jax_compilation_cache_dir:
         experiment.enable_compilation_cache(experiment.COMPILATION_CACHE)
     machines = [tuple(machine) for machine in experiment.load_summary(workdir)["machines"]]

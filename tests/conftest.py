@@ -1,5 +1,6 @@
 """Four fake devices for all tests, which must be asked for before JAX starts; and a tiny recipe with its data."""
 
+import faulthandler
 import os
 
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
@@ -37,3 +38,11 @@ def tiny_recipe(data_dir, tmp_path_factory):
 def config(data_dir, tmp_path_factory):
     """The tiny recipe on two machines of tones in noise."""
     return tiny_recipe(data_dir, tmp_path_factory)
+
+
+@pytest.fixture
+def ends():
+    """A test that hangs is ended after ten minutes, having told where."""
+    faulthandler.dump_traceback_later(600, exit=True)
+    yield
+    faulthandler.cancel_dump_traceback_later()

@@ -92,3 +92,9 @@ def test_length_unknown_when_recording_began_is_no_damage(tmp_path):
     content[at : at + 4] = content[4:8] = b"\xff\xff\xff\xff"
     path.write_bytes(content)
     assert len(read_audio(str(path), 16000)) == 16000
+
+
+def test_names_in_other_scripts_and_with_wide_spaces_are_fine(tmp_path):
+    path = tmp_path / "ファン\u3000音\u00a0é.wav"
+    soundfile.write(path, tone(440, 16000), 16000)
+    assert len(read_audio(str(path), 16000)) == 16000

@@ -13,7 +13,7 @@ PACKAGE = pathlib.Path(asd_jax.__file__).parent
 ROOMS = [
     ("errors", "interrupt", "lost_process", "exported_example"),
     ("files", "locks"),
-    ("hosts",),
+    ("hosts", "stored_json"),
     ("cli", "clips", "audio", "threads", "kernels"),
     ("label_list",),
     ("datasets",),

@@ -86,12 +86,18 @@ def _read_ids(segments: Path) -> set[str]:
     """The YouTube IDs: the first column of the lines that are no comments."""
     ids = set()
     with segments.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        for number, row in enumerate(csv.reader(file, skipinitialspace=True), 1):
-            if row and not row[0].startswith("#"):
-                if not re.fullmatch(_YTID, row[0]):
-                    raise UserError(
-                        f"{segments}, line {number} begins with {row[0]!r}: expected a YouTube ID of 11 characters; "
-                        "take the list as AudioSet's page offers it."
-                    )
-                ids.add(row[0])
+        try:
+            rows = list(enumerate(csv.reader(file, skipinitialspace=True), 1))
+        except csv.Error as error:
+            raise UserError(
+                f"{segments} is not a CSV file ({error}): take the list as AudioSet's page offers it."
+            ) from error
+    for number, row in rows:
+        if row and not row[0].startswith("#"):
+            if not re.fullmatch(_YTID, row[0]):
+                raise UserError(
+                    f"{segments}, line {number} begins with {row[0]!r}: expected a YouTube ID of 11 characters; "
+                    "take the list as AudioSet's page offers it."
+                )
+            ids.add(row[0])
     return ids

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asd_jax.clips import Clip
-from asd_jax.datasets.folder import DEFAULT_GROUP, choose_types, is_visible, misfit, unzip_first, zip_files
+from asd_jax.datasets.folder import DEFAULT_GROUP, check_name, choose_types, is_visible, misfit, unzip_first, zip_files
 from asd_jax.errors import UserError
 from asd_jax.label_list import LabelList, read_label_list
+
+_LONGEST_ID = 20
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ def list_clips(
     if not found:
         raise _empty(layout, raw)
     types = choose_types(found, machine_types, raw)
+    for machine_type in types:
+        check_name("machine type", machine_type, str(raw))
     groups = dict.fromkeys(types, DEFAULT_GROUP) | dict(layout.groups) | dict(groups or {})
     clips = []
     for folder in layout.folders:
@@ -120,6 +124,8 @@ def _read_names(
                 f"{path} does not fit the DCASE {year} layout: files of this folder are called {folder.expected} "
                 "(XX the machine ID, N digits), .wav or .flac; rename it or move it away.",
             )
+        elif len(match["id"]) > _LONGEST_ID:
+            misfit(misfits, f"{path} has a machine ID of more than {_LONGEST_ID} digits; rename it.")
         elif path.stem in seen:
             misfit(misfits, f"{path} and {seen[path.stem]} are one clip twice; keep one of them.")
         else:

@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-import soundfile
-
+from asd_jax.audio import open_audio
 from asd_jax.clips import Clip
 from asd_jax.datasets import DATASETS, dcase2020, dcase2021, tau2020
 from asd_jax.datasets.folder import zip_files
-from asd_jax.errors import UserError
+from asd_jax.errors import UserError, one_line
 
 _CHALLENGES = {"dcase2020": dcase2020, "dcase2021": dcase2021}
 _ARCHIVES = {"dcase2020": dcase2020.ARCHIVES, "dcase2021": dcase2021.ARCHIVES, "tau2020": tau2020.ARCHIVES}
@@ -69,7 +69,7 @@ class Report:
             for row in self.rows
             for text in row.problems
         ]
-        return [*self.problems, *of_rows]
+        return [one_line(problem) for problem in (*self.problems, *of_rows)]
 
 
 def check(raw_dir: str, dataset: str, sample_rate: int, machine_types: Sequence[str] | None = None) -> Report:
@@ -167,6 +167,17 @@ def _missing(archives: dict[str, str], found: _Counts, unlabelled: int, expected
     return problems
 
 
+class _Header(NamedTuple):
+    path: str
+    rate: int
+    channels: int
+    frames: int
+
+    @property
+    def seconds(self) -> float:
+        return self.frames / self.rate
+
+
 def _headers(
     clips: list[Clip], required_rate: int | None, required_seconds: float | str | None
 ) -> tuple[float, tuple[str, ...], list[str]]:
@@ -175,28 +186,29 @@ def _headers(
     headers = []
     for clip in clips:
         try:
-            headers.append((clip.path, soundfile.info(clip.path)))
-        except soundfile.SoundFileError:
+            with open_audio(clip.path) as file:
+                headers.append(_Header(clip.path, file.samplerate, file.channels, file.frames))
+        except UserError:
             faults.setdefault("have no readable audio header", []).append(clip.path)
-    lengths = Counter(info.duration for _, info in headers)
+    lengths = Counter(header.seconds for header in headers)
     expected = f"{required_seconds} s long"
     if required_seconds == _MOST and lengths:
         required_seconds = lengths.most_common(1)[0][0]
         expected = f"{required_seconds:g} s long, as most are"
-    for path, info in headers:
+    for header in headers:
         for wrong, fault in (
-            (info.frames == 0, "hold no samples"),
-            (required_rate not in (None, info.samplerate), f"are of {info.samplerate} Hz, not {required_rate} Hz"),
-            (required_rate and info.channels != 1, f"have {info.channels} channels, not 1"),
-            (required_seconds not in (None, info.duration), f"are not {expected}"),
+            (header.frames == 0, "hold no samples"),
+            (required_rate not in (None, header.rate), f"are of {header.rate} Hz, not {required_rate} Hz"),
+            (required_rate and header.channels != 1, f"have {header.channels} channels, not 1"),
+            (required_seconds not in (None, header.seconds), f"are not {expected}"),
         ):
             if wrong:
-                faults.setdefault(fault, []).append(path)
+                faults.setdefault(fault, []).append(header.path)
     sentences = [
         f"{len(paths)} clips {fault}: {', '.join(paths[:3])}{' and others' if len(paths) > 3 else ''}."
         for fault, paths in faults.items()
     ]
-    formats = {f"{info.samplerate} Hz x {info.channels}" for _, info in headers}
+    formats = {f"{header.rate} Hz x {header.channels}" for header in headers}
     return sum(length * count for length, count in lengths.items()), tuple(sorted(formats)), sentences
 
 

@@ -1,20 +1,23 @@
 """People's own machines: a CSV manifest, or a plain tree of folders. Any audio format that soundfile reads."""
 
 import csv
+import io
 import os
 import re
+import urllib.parse
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from asd_jax.audio import SUFFIXES
 from asd_jax.clips import Clip
-from asd_jax.errors import UserError
+from asd_jax.errors import UserError, is_one_line, one_line
 
 DEFAULT_GROUP = "default"
 COLUMNS = ("path", "machine_type", "machine_id", "split", "label")
 
 _LABELS = {"": None, "0": 0, "normal": 0, "1": 1, "anomaly": 1}
 _LABEL_IN_NAME = re.compile(r"(normal|anomaly)(?![a-z])", re.IGNORECASE)
+_LONGEST_NAME = 80
 _TREE = "machine_type/machine_id/train/ or machine_type/machine_id/test/"
 
 
@@ -72,7 +75,7 @@ def misfit(misfits: list[str] | None, sentence: str) -> None:
     """Keeps a sentence about something that does not fit, or raises it where nobody keeps it."""
     if misfits is None:
         raise UserError(sentence)
-    misfits.append(sentence)
+    misfits.append(one_line(sentence))
 
 
 def zip_files(*folders: Path) -> list[Path]:
@@ -90,18 +93,18 @@ def unzip_first(zips: Sequence[Path]) -> str:
 
 def _from_manifest(manifest: Path, groups: Mapping[str, str], misfits: list[str] | None) -> list[Clip]:
     try:
-        lines = manifest.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"The manifest {manifest} is not UTF-8 text; save it again as CSV in UTF-8.") from error
-    reader = csv.DictReader(lines)
-    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        reader = csv.DictReader(io.StringIO(manifest.read_bytes().decode("utf-8-sig"), newline=""))
+        missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+        rows = [(reader.line_num, row) for row in reader]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"The manifest {manifest} is not a CSV file in UTF-8 ({error}); save it again.") from error
     if missing:
         raise UserError(
             f"The manifest {manifest} has no column {', '.join(missing)}: expected the first line {','.join(COLUMNS)}."
         )
     clips: dict[str, Clip] = {}
-    for row in reader:
-        where = f"{manifest}, line {reader.line_num}"
+    for line, row in rows:
+        where = f"{manifest}, line {line}"
         try:
             clip = _from_row(row, manifest, where, groups)
         except UserError as error:
@@ -178,6 +181,16 @@ def _check_machine(machine_type: str, machine_id: str, where: str) -> None:
                 f"{where}: the {what} is {name!r}; expected letters, digits, spaces and - _ . in it, and neither "
                 "'id_' nor 'section_'; rename it."
             )
+        check_name(what, name, where)
+
+
+def check_name(what: str, name: str, where: str) -> None:
+    """Refuses a machine type or ID that cannot be part of file names: percent-encoded, of at most 255 characters."""
+    if not is_one_line(name) or len(urllib.parse.quote(name)) > _LONGEST_NAME:
+        raise UserError(
+            f"{where}: the {what} is {name!r}; expected text of at most {_LONGEST_NAME} characters, of which letters "
+            "outside ASCII count for several; rename it."
+        )
 
 
 def _train_is_normal(label: int | None, split: str, where: str) -> int | None:
