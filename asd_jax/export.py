@@ -16,7 +16,6 @@ import json
 import math
 import pathlib
 import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -24,7 +23,7 @@ import jax.export
 import numpy as np
 from tqdm import tqdm
 
-from asd_jax import detection, exported_example, exported_program, features, manifest, recordings, scoring
+from asd_jax import detection, exported_example, exported_program, features, locks, manifest, recordings, scoring
 from asd_jax.audio import read_audio
 from asd_jax.clips import Machine
 from asd_jax.datasets import synthetic_sound
@@ -114,19 +113,26 @@ def export_workdir(
 @contextlib.contextmanager
 def _whole_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a folder to write to, which then takes the place of `out` and of an older export there."""
-    if out.exists() and not (out / _MODEL).exists():
-        raise UserError(f"--out={out} exists and is no export, it holds no {_MODEL}: choose another folder.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    unfinished, old = (out.with_name(f".{out.name}.{uuid.uuid4().hex}.{what}") for what in ("tmp", "old"))
-    unfinished.mkdir()
-    try:
-        yield unfinished
-        if out.exists():
-            out.rename(old)
-        unfinished.rename(out)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+    aside = out.with_name(f".{out.name}.unfinished")
+    new, old = aside / "new", aside / "old"
+    with locks.held(aside, "run of tools/export.py"):
+        shutil.rmtree(new, ignore_errors=True)  # of a killed export
+        if old.exists() and not out.exists():
+            old.rename(out)
+        if out.exists() and not (out / _MODEL).exists():
+            raise UserError(f"--out={out} exists and is no export, it holds no {_MODEL}: choose another folder.")
+        new.mkdir()
+        try:
+            yield new
+            shutil.rmtree(old, ignore_errors=True)
+            if out.exists():
+                out.rename(old)
+            new.rename(out)
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+            shutil.rmtree(old, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        aside.rmdir()  # that a killed export left
 
 
 def _seconds_of_clips(trained: scoring.Trained, machine: Machine) -> float:

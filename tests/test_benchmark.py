@@ -44,7 +44,7 @@ def test_an_autoencoder_s_arithmetic_bytes_and_rates():
 
 def test_the_arithmetic_of_convolutions_holds_that_of_loops():
     """A kernel's gradient goes over the images in a loop on the CPU; four times the images are four times the work."""
-    network = {"blocks": (1, 1, 1), "width": 4, "window": 65}
+    network = {"blocks": (1, 1, 1), "width": 4, "window": 17}
     small, large = (measure_step(tiny(proxy_outlier, batch_size=n, **network), 2)["flops_per_step"] for n in (4, 16))
     np.testing.assert_allclose(large / small, 4, rtol=0.02)
 

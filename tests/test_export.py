@@ -115,3 +115,20 @@ def test_loading_runs_no_code(trained, tmp_path):
     with pytest.raises(ValueError, match="damaged"):
         exported_example.load(tmp_path)
     assert not (tmp_path / "harm").exists()
+
+
+def test_a_killed_export_loses_nothing_and_leaves_nothing(tmp_path):
+    out, aside = tmp_path / "out", tmp_path / ".out.unfinished"
+    for folder in (aside / "old", aside / "new"):  # killed when the older export was moved away and the new one whole
+        folder.mkdir(parents=True)
+        (folder / "model.json").write_text(folder.name)
+    with pytest.raises(UserError, match="the check"), export._whole_folder(out):
+        assert (out / "model.json").read_text() == "old"
+        raise UserError("the check")
+    assert (out / "model.json").read_text() == "old"
+    with export._whole_folder(out) as new:
+        (new / "model.json").write_text("newer")
+        with pytest.raises(UserError, match="in use by a run of tools/export.py"), export._whole_folder(out):
+            pass
+    assert (out / "model.json").read_text() == "newer"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

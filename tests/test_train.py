@@ -7,8 +7,6 @@ import os
 import pathlib
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -72,28 +70,6 @@ def test_a_stopped_training_goes_on_to_the_same_weights_whatever_the_clock_says(
     before = os.stat(f"{stopped}/metrics.jsonl").st_mtime
     train.train(config, stopped)  # finished: nothing left to do
     assert os.stat(f"{stopped}/metrics.jsonl").st_mtime == before
-
-
-def test_kill_9_loses_only_what_came_after_the_last_checkpoint(config, tmp_path):
-    config.num_epochs = 200
-    config.checkpoint_epochs = 10
-    given = json.loads(config.to_json_best_effort())
-    flags = [f"--config.{key}={value}" for key, value in given.items() if value is not None]
-    workdir = tmp_path / "killed"
-    command = [sys.executable, "tools/train.py", "--config=configs/proxy_outlier.py:quicktest", f"--workdir={workdir}"]
-    flags = [flag.replace("[", "(").replace("]", ")") for flag in flags]
-    process = subprocess.Popen([*command, *flags], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    folder = workdir / "checkpoints" / "run_0"
-    while not any(p.name.isdigit() for p in folder.glob("*")):
-        assert process.poll() is None, process.stdout.read().decode()
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    found = checkpoints.RunCheckpoints(str(workdir), 0).steps()
-    assert found and found[-1] % 30 == 0 and found[-1] < 600
-    train.train(config, str(workdir))
-    train.train(config, str(tmp_path / "whole"))
-    same(weights(tmp_path / "whole"), weights(workdir))
 
 
 def test_runs_are_the_same_on_one_device_and_side_by_side_on_four(config, tmp_path, monkeypatch):
