@@ -3,6 +3,9 @@
 python tools/report.py --workdir=W [--workdir=W2 ...] --out=report.html [--raw_dir=RAW] [--machines=fan/00,fan/02]
 """
 
+from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
+
+# isort: split
 from absl import flags
 from etils import epath
 
