@@ -42,6 +42,7 @@ ROOMS = [
     ("report",),
     ("evaluation", "recordings", "select_inlier", "ensemble"),
     ("exported_program",),
+    ("litert",),
     ("export",),
     ("studies",),
     ("benchmark",),
