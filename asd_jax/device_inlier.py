@@ -59,16 +59,27 @@ def _by_mixture(model: Arrays, embedding: jax.Array) -> jax.Array:
 def _by_lof(model: Arrays, embedding: jax.Array, p: int) -> jax.Array:
     def one(embedding: jax.Array) -> jax.Array:
         distance = jnp.sqrt(jnp.square(embedding - model["point"]).sum(1))
-        nearest, neighbour = jax.lax.top_k(-distance, p)
-        density = 1 / (jnp.maximum(-nearest, model["reach"][neighbour]).mean() + 1e-10)
+        neighbour = _smallest(distance, p)
+        density = 1 / (jnp.maximum(distance[neighbour], model["reach"][neighbour]).mean() + 1e-10)
         return model["density"][neighbour].mean() / density
 
     return jax.lax.map(one, embedding)  # one after the other: all differences at once take more memory
+
+
+def _smallest(values: jax.Array, count: int) -> jax.Array:
+    """The places [count] of the smallest of some values; one after the other, since LiteRT has no such operation."""
+
+    def take(left: jax.Array, _: None) -> tuple[jax.Array, jax.Array]:
+        place = jnp.argmin(left)
+        return jnp.where(jnp.arange(len(left)) == place, jnp.inf, left), place
+
+    return jax.lax.scan(take, values, length=count)[1]
 
 
 def clip_score(kind: str, segment_scores: jax.Array) -> jax.Array:
     """The score [] of a clip from those of its segments [segments], as `inlier.clip_score` gives it."""
     if kind != "gmm":
         return segment_scores.mean()
-    upper = segment_scores >= jnp.median(segment_scores)
+    # Those that are not below the median, without sorting, which LiteRT cannot.
+    upper = (segment_scores <= segment_scores[:, None]).sum(1) > len(segment_scores) // 2
     return jnp.where(upper, segment_scores, 0).sum() / upper.sum()

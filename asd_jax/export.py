@@ -4,6 +4,7 @@ OUT/program.jaxexport   the program (`asd_jax.exported_program`) by jax.export: 
                         them, on every platform asked for
 OUT/weights.npz         what it was trained to
 OUT/model.json          machine, threshold, features, versions, and the check: how far its scores are from the library's
+OUT/program.tflite      where asked for: the same for LiteRT (`asd_jax.litert`), for one clip at a time
 OUT/example.py          how to use it (`asd_jax.exported_example`)
 """
 
@@ -23,7 +24,17 @@ import jax.export
 import numpy as np
 from tqdm import tqdm
 
-from asd_jax import detection, exported_example, exported_program, features, locks, manifest, recordings, scoring
+from asd_jax import (
+    detection,
+    exported_example,
+    exported_program,
+    features,
+    litert,
+    locks,
+    manifest,
+    recordings,
+    scoring,
+)
 from asd_jax.audio import read_audio
 from asd_jax.clips import Machine
 from asd_jax.datasets import synthetic_sound
@@ -34,7 +45,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 TOLERANCE = 1e-4
 """Of the range of scores: how far a score of the program may be from the library's."""
 
-_MODEL = "model.json"
+_MODEL, _LITERT = "model.json", "program.tflite"
 _PACKAGES = ("asd_jax", "jax", "jaxlib", "flax", "numpy")
 _BATCH = 4  # clips that the check scores together
 _SYNTHETIC = 2  # clips of every kind and label, where no recordings are given
@@ -50,6 +61,7 @@ def export_workdir(
     score_hop: int | None = None,
     seconds: float | None = None,
     check: str | None = None,
+    to_litert: bool = False,
 ) -> dict:
     """Writes `out`, whole or not at all; an older export there is replaced.
 
@@ -63,6 +75,7 @@ def export_workdir(
         seconds: length of a clip; that of the prepared clips where None.
         check: an audio file or a folder of them, by which the program is compared with the library; synthetic sounds
             where None.
+        to_litert: write program.tflite too, and check it like the program.
 
     Returns:
         What model.json says.
@@ -85,6 +98,8 @@ def export_workdir(
             exported_example.PROGRAM: _serialized(program, weights, platforms),
             exported_example.WEIGHTS: _npz(weights),
         }
+        if to_litert:
+            files[_LITERT] = litert.convert(program, weights)
         model = {
             "machine_type": machine[0],
             "machine_id": machine[1],
@@ -183,12 +198,15 @@ def _checked(folder: pathlib.Path, program: exported_program.Program, detector: 
     _, scores = exported_example.load(folder)
     together = np.stack([*waves.values()] + [np.zeros(samples, np.float32)] * (-len(waves) % _BATCH))
     found = np.concatenate([scores(together[i : i + _BATCH])["score"] for i in range(0, len(together), _BATCH)])
+    differences = np.abs(found[: len(waves)] - expected)
+    if (folder / _LITERT).exists():
+        by_litert = litert.scores((folder / _LITERT).read_bytes(), together[: len(waves)])
+        differences = np.append(differences, np.abs(by_litert - expected))
     scores_there = list(expected)
     if len(waves) < _FEW:
-        scores_there += (
-            detection.held_back_scores(detector.workdir, detector.trained).get("/".join(detector.machine), {}).values()
-        )
-    score_range, difference = float(np.ptp(scores_there)), float(np.abs(found[: len(waves)] - expected).max())
+        held_back = detection.held_back_scores(detector.workdir, detector.trained)
+        scores_there += held_back.get("/".join(detector.machine), {}).values()
+    score_range, difference = float(np.ptp(scores_there)), float(differences.max())
     if not score_range:
         raise UserError("The check needs clips with different scores: give two recordings or more by --check.")
     if not difference <= TOLERANCE * score_range:

@@ -217,6 +217,7 @@ def test_a_workdir_in_the_cloud_is_only_touched_as_one(configs, tmp_path, monkey
     assert names == {
         "config.json",
         "training.json",
+        "surroundings.json",
         "checkpoints",
         "metrics.jsonl",
         "tensorboard",

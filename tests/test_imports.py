@@ -44,6 +44,7 @@ ROOMS = [
     ("detector",),
     ("evaluation", "recordings", "select_inlier", "ensemble"),
     ("exported_program",),
+    ("litert",),
     ("export",),
     ("pieces",),
     ("along_time", "follow"),

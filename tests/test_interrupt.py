@@ -86,3 +86,9 @@ def test_a_reader_who_has_gone_is_no_mistake(tmp_path):
     command = f'{sys.executable} -c "{script}" | head -n 1; echo ${{PIPESTATUS[0]}}'
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1] == "141" and not done.stderr
+
+
+@pytest.mark.parametrize("tool", sorted(path.name for path in (ROOT / "tools").glob("*.py")))
+def test_every_command_begins_with_it(tool):
+    own = [line for line in (ROOT / "tools" / tool).read_text().splitlines() if "import" in line and "asd_jax" in line]
+    assert own[0].startswith("from asd_jax import interrupt")

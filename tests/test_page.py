@@ -99,7 +99,7 @@ def workdir(raw, tmp_path_factory):
     machine = ("drill", "00")
     clips = list(records.open_store(config.data_dir, "paper1").clips(machine, "train"))[:3]
     summary = {"machines": [machine], "held_back": [clip.name for clip, _ in clips], "normal_clips": 3}
-    summary |= {"outlier_clips": 6, "steps_per_epoch": 1, "parameters": 0}
+    summary |= {"outlier_clips": 6, "steps_per_epoch": 1, "num_steps": 2, "parameters": 0, "wave_statistics": {}}
     experiment.store_config(config, str(folder))
     experiment.store_summary(summary, str(folder))
     experiment.store_surroundings(str(folder))

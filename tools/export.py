@@ -18,6 +18,7 @@ _MACHINE_ID = flags.DEFINE_string("machine_id", None, "Which machine it is for, 
 _SCORE_HOP = flags.DEFINE_integer(
     "score_hop", None, "Frames between the windows of a recording; the recipe's if unset."
 )
+_LITERT = flags.DEFINE_bool("litert", False, "Write program.tflite too, for LiteRT.")
 flags.mark_flags_as_required(["workdir", "out"])
 
 
@@ -36,6 +37,7 @@ def main() -> None:
         score_hop=_SCORE_HOP.value,
         seconds=_SECONDS.value,
         check=_CHECK.value,
+        to_litert=_LITERT.value,
     )
     check = model["check"]
     print(
