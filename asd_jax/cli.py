@@ -70,21 +70,12 @@ def parse_flags(argv: list[str], values: flags.FlagValues) -> list[str]:
 
 
 def _tell(call: Callable[[], Any]) -> Any:
-    from asd_jax import interrupt
-
     try:
-        with interrupt.orderly():
-            return call()
+        return call()
     except (UserError, flags.Error) as error:
         sentence = str(error)
     except OSError as error:
         sentence = _sentence(error)
-    except BaseException:
-        if interrupt.came():
-            interrupt.leave()
-        raise
-    if interrupt.came():
-        interrupt.leave()
     print(f"Error: {sentence}", file=sys.stderr)
     sys.exit(2)
 

@@ -1,10 +1,13 @@
-"""Writing files that nobody ever sees half-written, and reading them."""
+"""Writing files that nobody ever sees half-written."""
 
 import contextlib
 import uuid
 from collections.abc import Iterator
 
 from etils import epath
+
+unfinished: set[epath.Path] = set()
+"""What is being written, to be removed where the process ends before."""
 
 
 @contextlib.contextmanager
@@ -15,15 +18,17 @@ def whole_file(path: epath.PathLike) -> Iterator[epath.Path]:
     """
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    mine = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    unfinished.add(mine)
     try:
-        yield unfinished
-        unfinished.replace(path)
+        yield mine
+        mine.replace(path)
     finally:
-        unfinished.unlink(missing_ok=True)
+        mine.unlink(missing_ok=True)
+        unfinished.discard(mine)
 
 
 def write_atomically(path: epath.PathLike, content: str | bytes) -> None:
     """Writes a file, with its folder: readers see the old file or the whole new one."""
-    with whole_file(path) as unfinished:
-        unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+    with whole_file(path) as file:
+        file.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -1,59 +1,27 @@
-"""Ctrl-C ends a command with one line. The commands in `tools/` import this before anything else.
+"""Ctrl-C ends a command at once and with one line. The commands in `tools/` import this before anything else.
 
-Not every library lets a KeyboardInterrupt pass: some make another error of it, and in callbacks it is lost.
+A KeyboardInterrupt would come out of imports, compilers and callbacks as a traceback or a crash, or be lost there. What
+is on disk is whole at any moment, and a training takes Ctrl-C itself once it has something to save.
 """
 
 import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from types import FrameType
+from typing import NoReturn
 
 
-class _State:
-    came, orderly = False, False
-
-
-def _handle(number: int, frame: FrameType | None) -> None:
-    if _State.came or not _State.orderly:
-        leave()
-    _State.came = True
-    raise KeyboardInterrupt
-
-
-def leave() -> None:
-    """Says that the command was stopped, and ends the process: threads and libraries would have more to say."""
+def end(*_: object) -> NoReturn:
+    """Says that the command was stopped, removes what is half-written, and ends the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(Exception):
         sys.stdout.flush()
-    os.write(2, b"Stopped.\n")  # the signal may have come in the middle of a print
-    jax = sys.modules.get("jax")
-    if jax and hasattr(jax, "distributed") and jax.distributed.is_initialized():
-        sys.exit(130)  # the other processes are to know
-    os._exit(130)
+    for path in getattr(sys.modules.get("asd_jax.files"), "unfinished", ()):
+        with contextlib.suppress(Exception):
+            path.unlink(missing_ok=True)
+    os.write(2, b"\nStopped.\n" if os.isatty(2) else b"Stopped.\n")  # below a progress bar
+    os._exit(128 + signal.SIGINT)
 
 
-def came() -> bool:
-    """Whether Ctrl-C was pressed."""
-    return _State.came
-
-
-@contextlib.contextmanager
-def orderly() -> Iterator[None]:
-    """Inside, the first Ctrl-C is a KeyboardInterrupt, so that what is being written is put in order."""
-    _State.orderly = True
-    try:
-        yield
-    finally:
-        _State.orderly = False
-
-
-def _unraisable(lost: "sys.UnraisableHookArgs") -> None:
-    if lost.exc_type is KeyboardInterrupt:
-        leave()
-    sys.__unraisablehook__(lost)
-
-
-signal.signal(signal.SIGINT, _handle)
-sys.unraisablehook = _unraisable
+if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as a shell starts what runs in the background
+    signal.signal(signal.SIGINT, end)

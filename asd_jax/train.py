@@ -6,6 +6,7 @@ import functools
 import hashlib
 import signal
 import time
+import types
 from collections.abc import Callable, Sequence
 
 import jax
@@ -26,13 +27,19 @@ from asd_jax.validation import Validation
 
 
 class Stop:
-    """Notes that SIGTERM came, for trainings to stop after the steps under way; entered in the main thread.
+    """Notes that SIGTERM or Ctrl-C came, for trainings to stop after the steps under way; entered in the main thread.
 
-    One of several processes that gets it stops all of them.
+    One of several processes that gets it stops all of them. Ctrl-C before the first steps, or again, does not wait.
+
+    Attributes:
+        came: whether to stop.
+        code: what the process exits with.
+        stepping: whether there is something to save.
     """
 
     def __init__(self) -> None:
-        self.came = False
+        self.came, self.stepping = False, False
+        self.code = 128 + signal.SIGTERM
         self.asked: jax.Array | bool = False
 
     def now(self) -> bool:
@@ -42,12 +49,22 @@ class Stop:
         before, self.asked = self.asked, hosts.anywhere(self.came)
         return bool(before)  # known since the steps before: nobody waits
 
+    def _note(self, number: int, frame: types.FrameType | None) -> None:
+        before = self.before[number]
+        if number == signal.SIGINT and callable(before) and (self.came or not self.stepping):
+            before(number, frame)
+        self.came, self.code = True, 128 + number
+
     def __enter__(self) -> "Stop":
-        self.before = signal.signal(signal.SIGTERM, lambda *_: setattr(self, "came", True))
+        numbers = [signal.SIGTERM]
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            numbers.append(signal.SIGINT)
+        self.before = {number: signal.signal(number, self._note) for number in numbers}
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self.before)
+        for number, before in self.before.items():
+            signal.signal(number, before)
 
 
 def train(
@@ -65,7 +82,7 @@ def train(
         config: the recipe.
         workdir: the folder; one that exists is gone on with.
         devices: to train on; all where None.
-        stop: says when to stop; None takes SIGTERM for it, which works in the main thread.
+        stop: says when to stop; None takes SIGTERM and Ctrl-C for it, which works in the main thread.
 
     Raises:
         UserError: the config, the data or the workdir do not fit, another training is writing to the workdir, or a
@@ -234,6 +251,7 @@ class _Training:
                 if pending:  # read back late, while the devices work on these steps
                     bar.set_postfix(loss=f"{log.add(*pending, ended=began):.4f}", refresh=False)
                 done += block.count
+                self.stop.stepping = True
                 if self.validation and self.validation.is_due(done, self.epoch_steps, self.num_steps):
                     metrics["validation_loss"] = self.validation.losses(states)
                     states = self.validation.keep_best(states, metrics["validation_loss"])
@@ -250,10 +268,11 @@ class _Training:
                             checkpoint.wait()  # Orbax takes saves that go on together for one another
                 if stopping:
                     break
+        self.stop.stepping = False
         print(f"Run {_span(runs)}: {log.waited / log.trained:.1%} of the time was waiting for input")
         if stopping:
             print(f"Stopped after step {done}, which is saved: run the same command to go on.")
-            raise SystemExit(128 + signal.SIGTERM)
+            raise SystemExit(self.stop.code)
 
     def _start(self, runs: Sequence[int], checkpoints: Sequence[RunCheckpoints]) -> tuple[int, parallel.State]:
         found = restore_newest(checkpoints, [self.one_run] * len(checkpoints))

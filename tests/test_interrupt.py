@@ -40,12 +40,6 @@ def lost():
     Lost()
     time.sleep(20)
 
-def twice():
-    try:
-        ready()
-    except KeyboardInterrupt:
-        ready()
-
 def in_a_thread():
     pool = threading.Thread(target=time.sleep, args=[20])
     pool.start()
@@ -67,15 +61,14 @@ def start(folder, name):
     return subprocess.Popen([sys.executable, "-c", COMMAND, name], **given)
 
 
-CASES = ["in_import", "in_main", "made_another_error", "lost", "twice", "in_a_thread", "at_exit"]
+CASES = ["in_import", "in_main", "made_another_error", "lost", "in_a_thread", "at_exit"]
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_one_line_and_code_130(tmp_path, name):
     process = start(tmp_path, name)
-    for _ in range(2 if name == "twice" else 1):
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=15)
     assert (process.returncode, said) == (130, "Stopped.\n")
     assert not os.listdir(tmp_path)

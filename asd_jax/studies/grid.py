@@ -5,7 +5,6 @@ import dataclasses
 import json
 import os
 import queue
-import signal
 import statistics
 import time
 import traceback
@@ -127,7 +126,7 @@ def train_all(trainings: Sequence[Training]) -> set[str]:
     """Trains and evaluates what is not finished; returns the names of those that failed, having said why.
 
     Raises:
-        SystemExit, KeyboardInterrupt: SIGTERM or Ctrl-C came. Trainings under way have saved what they learned.
+        SystemExit: SIGTERM or Ctrl-C came. Trainings under way have saved what they learned.
     """
     parts = {t.name: f"part {number} of {len(trainings)} {t.name}" for number, t in enumerate(trainings, 1)}
     failed, waiting, took = set(), [], {}
@@ -174,7 +173,7 @@ def _train(training: Training, free: queue.SimpleQueue, stop: Stop) -> tuple[flo
         if not stop.came:
             train(training.config, training.workdir, devices, stop)  # it refuses a workdir of other weights
         if stop.came:
-            raise SystemExit(128 + signal.SIGTERM)
+            raise SystemExit(stop.code)
         found = evaluate_workdir(training.workdir, devices=devices)
         return time.perf_counter() - began, found
     finally:
