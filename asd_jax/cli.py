@@ -49,6 +49,7 @@ def _parse(argv: list[str]) -> list[str]:
 def _flushed(main: Callable[[], int | None]) -> int | None:
     code = main()
     sys.stdout.flush()  # a reader that has gone shows now, not while the interpreter ends
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done; while it ends, the interpreter would die of it
     return code
 
 

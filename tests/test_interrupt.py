@@ -46,7 +46,8 @@ def in_a_thread():
     ready()
 
 def at_exit():
-    atexit.register(ready)
+    atexit.register(time.sleep, 1)
+    atexit.register(print, "ready", flush=True)
 
 if sys.argv[1] == "in_import":
     in_import()
@@ -61,7 +62,7 @@ def start(folder, name):
     return subprocess.Popen([sys.executable, "-c", COMMAND, name], **given)
 
 
-CASES = ["in_import", "in_main", "made_another_error", "lost", "in_a_thread", "at_exit"]
+CASES = ["in_import", "in_main", "made_another_error", "lost", "in_a_thread"]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -72,6 +73,13 @@ def test_one_line_and_code_130(tmp_path, name):
     _, said = process.communicate(timeout=15)
     assert (process.returncode, said) == (130, "Stopped.\n")
     assert not os.listdir(tmp_path)
+
+
+def test_ctrl_c_when_all_is_done_changes_nothing(tmp_path):
+    process = start(tmp_path, "at_exit")
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=30)[1] == "" and process.returncode == 0
 
 
 def test_a_reader_who_has_gone_is_no_mistake(tmp_path):

@@ -22,17 +22,16 @@ flags.mark_flags_as_required(["config", "workdir"])
 
 def main() -> None:
     """Imports late: a mistake on the command line is told at once."""
+    config = _CONFIG.value
+    runs = config.num_runs  # what is wrong with the recipe's file shows here
     from asd_jax import hosts
 
     logging.getLogger().setLevel(logging.WARNING)
     with hosts.joined(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value):
         from asd_jax.train import train
 
-        train(_CONFIG.value, _WORKDIR.value)
-        print(
-            f"Trained {_CONFIG.value.num_runs} run(s). Wrote checkpoints/, metrics.jsonl, tensorboard/ "
-            f"to {_WORKDIR.value}"
-        )
+        train(config, _WORKDIR.value)
+        print(f"Trained {runs} run(s). Wrote checkpoints/, metrics.jsonl, tensorboard/ to {_WORKDIR.value}")
 
 
 if __name__ == "__main__":
