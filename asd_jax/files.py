@@ -1,6 +1,9 @@
 """Writing files that nobody ever sees half-written."""
 
 import contextlib
+import os
+import re
+import socket
 import uuid
 from collections.abc import Iterator
 
@@ -14,11 +17,13 @@ unfinished: set[epath.Path] = set()
 def whole_file(path: epath.PathLike) -> Iterator[epath.Path]:
     """Gives a name to write to, with its folder: what is there at the end replaces `path`, at once for every reader.
 
-    Several processes may write one file: each has a name of its own, and the last one stays.
+    Several processes may write one file: each has a name of its own, and the last one stays. What killed processes of
+    this host have left of the file is removed, but not in the cloud.
     """
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    mine = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    _remove_left(path)
+    mine = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}.tmp")
     unfinished.add(mine)
     try:
         yield mine
@@ -26,6 +31,26 @@ def whole_file(path: epath.PathLike) -> Iterator[epath.Path]:
     finally:
         mine.unlink(missing_ok=True)
         unfinished.discard(mine)
+
+
+def _remove_left(path: epath.Path) -> None:
+    if "://" in os.fspath(path):
+        return
+    left = re.compile(re.escape(f".{path.name}.{socket.gethostname()}.") + r"(\d+)\.[0-9a-f]{32}\.tmp")
+    for name in os.listdir(path.parent):
+        found = left.fullmatch(name)
+        if found and not _is_alive(int(found[1])):
+            path.with_name(name).unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        pass
+    return True
 
 
 def write_atomically(path: epath.PathLike, content: str | bytes) -> None:
