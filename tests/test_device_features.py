@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from asd_jax import device_features, features
+from asd_jax import features
+from asd_jax.export import device_features
 from asd_jax.features import PRESETS, WaveStatistics
 
 TIME = np.arange(20_011) / 16000

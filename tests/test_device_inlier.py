@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax import device_inlier, inlier
+from asd_jax import inlier
+from asd_jax.export import device_inlier
 from tests.embeddings import make, normal
 
 

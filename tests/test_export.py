@@ -11,8 +11,10 @@ import jax.export
 import numpy as np
 import pytest
 
-from asd_jax import detection, export, exported_example, recordings, train
+from asd_jax import detection, recordings, train
 from asd_jax.errors import UserError
+from asd_jax.export import example as exported_example
+from asd_jax.export import folder as export
 
 ONLY = """
 import runpy, sys

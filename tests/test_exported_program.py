@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax import experiment, export, exported_program, features, train
+from asd_jax import experiment, features, train
 from asd_jax.datasets import DATASETS
+from asd_jax.export import folder as export
+from asd_jax.export import program as exported_program
 from asd_jax.methods.maf import Maf
 from asd_jax.models.maf import MAF
 from asd_jax.prepare import prepare

@@ -11,7 +11,7 @@ import asd_jax
 PACKAGE = pathlib.Path(asd_jax.__file__).parent
 
 ROOMS = [
-    ("errors", "interrupt", "lost_process", "exported_example"),
+    ("errors", "interrupt", "lost_process"),
     ("files", "locks"),
     ("hosts", "stored_json"),
     ("cli", "clips", "audio", "threads", "kernels"),
@@ -19,7 +19,7 @@ ROOMS = [
     ("datasets",),
     ("outliers",),
     ("features",),
-    ("wave_statistics", "device_features"),
+    ("wave_statistics",),
     ("manifest",),
     ("records",),
     ("prepare", "log_mels", "random_streams"),
@@ -27,7 +27,6 @@ ROOMS = [
     ("input_pipeline",),
     ("embeddings",),
     ("inlier",),
-    ("device_inlier",),
     ("models",),
     ("methods",),
     ("parallel",),
@@ -43,8 +42,6 @@ ROOMS = [
     ("report",),
     ("detector",),
     ("evaluation", "recordings", "select_inlier", "ensemble"),
-    ("exported_program",),
-    ("litert",),
     ("export",),
     ("pieces",),
     ("along_time", "follow"),

@@ -26,7 +26,7 @@ def main() -> None:
     """Exports, and says how far the scores are from the library's."""
     if not 0 < _TARGET_FPR.value < 1:
         raise UserError(f"--target_fpr={_TARGET_FPR.value} was given: expected a share between 0 and 1, such as 0.1.")
-    from asd_jax.export import export_workdir
+    from asd_jax.export.folder import export_workdir
 
     model = export_workdir(
         _WORKDIR.value,

@@ -1,11 +1,11 @@
-"""A trained workdir as a program to ship: a folder that scores waveforms with jax and numpy alone.
+"""A trained workdir as a program to ship: a folder that scores waveforms without this library.
 
-OUT/program.jaxexport   the program (`asd_jax.exported_program`) by jax.export: for clips of one length, any number of
+OUT/program.jaxexport   the program (`asd_jax.export.program`) by jax.export: for clips of one length, any number of
                         them, on every platform asked for
 OUT/weights.npz         what it was trained to
 OUT/model.json          machine, threshold, features, versions, and the check: how far its scores are from the library's
-OUT/program.tflite      where asked for: the same for LiteRT (`asd_jax.litert`), for one clip at a time
-OUT/example.py          how to use it (`asd_jax.exported_example`)
+OUT/program.tflite      where asked for: the same for LiteRT (`asd_jax.export.litert`), for one clip at a time
+OUT/example.py          how to use it (`asd_jax.export.example`)
 """
 
 import contextlib
@@ -24,22 +24,14 @@ import jax.export
 import numpy as np
 from tqdm import tqdm
 
-from asd_jax import (
-    detection,
-    exported_example,
-    exported_program,
-    features,
-    litert,
-    locks,
-    manifest,
-    recordings,
-    scoring,
-)
+from asd_jax import detection, features, locks, manifest, recordings, scoring
 from asd_jax.audio import read_audio
 from asd_jax.clips import Machine
 from asd_jax.datasets import synthetic_sound
 from asd_jax.detector import Detector, load_detector
 from asd_jax.errors import UserError
+from asd_jax.export import example, litert
+from asd_jax.export.program import Program, Weights, make
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 TOLERANCE = 1e-4
@@ -93,10 +85,10 @@ def export_workdir(
         trained, machine, preset = detector.trained, detector.machine, detector.preset
         samples = round((_seconds_of_clips(trained, machine) if seconds is None else seconds) * preset.sample_rate)
         _check_length(trained, samples)
-        program, weights = exported_program.make(detector, samples)
+        program, weights = make(detector, samples)
         files = {
-            exported_example.PROGRAM: _serialized(program, weights, platforms),
-            exported_example.WEIGHTS: _npz(weights),
+            example.PROGRAM: _serialized(program, weights, platforms),
+            example.WEIGHTS: _npz(weights),
         }
         if to_litert:
             files[_LITERT] = litert.convert(program, weights)
@@ -118,7 +110,7 @@ def export_workdir(
         }
         for name, content in files.items():
             (folder / name).write_bytes(content)
-        shutil.copy(exported_example.__file__, folder / "example.py")
+        shutil.copy(example.__file__, folder / "example.py")
         (folder / _MODEL).write_text(json.dumps(model))
         model["check"] = _checked(folder, program, detector, check)
         (folder / _MODEL).write_text(json.dumps(model, indent=2) + "\n")
@@ -169,9 +161,7 @@ def _check_length(trained: scoring.Trained, samples: int) -> None:
         )
 
 
-def _serialized(
-    program: exported_program.Program, weights: exported_program.Weights, platforms: Sequence[str]
-) -> bytes:
+def _serialized(program: Program, weights: Weights, platforms: Sequence[str]) -> bytes:
     [batch] = jax.export.symbolic_shape("b")
     shapes = {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in weights.items()}
     waves = jax.ShapeDtypeStruct((batch, program.samples), np.float32)
@@ -180,13 +170,13 @@ def _serialized(
     return bytes(exported.serialize())
 
 
-def _npz(weights: exported_program.Weights) -> bytes:
+def _npz(weights: Weights) -> bytes:
     content = io.BytesIO()
     np.savez(content, allow_pickle=False, **weights)
     return content.getvalue()
 
 
-def _checked(folder: pathlib.Path, program: exported_program.Program, detector: Detector, source: str | None) -> dict:
+def _checked(folder: pathlib.Path, program: Program, detector: Detector, source: str | None) -> dict:
     """Compares the written program with the library.
 
     Raises:
@@ -195,7 +185,7 @@ def _checked(folder: pathlib.Path, program: exported_program.Program, detector: 
     preset, samples = program.preset, program.samples
     waves = _synthetic(preset, samples) if source is None else _recorded(source, preset, samples)
     expected = detector.scores((name, detector.log_mel(wave, name)) for name, wave in waves.items())
-    _, scores = exported_example.load(folder)
+    _, scores = example.load(folder)
     together = np.stack([*waves.values()] + [np.zeros(samples, np.float32)] * (-len(waves) % _BATCH))
     found = np.concatenate([scores(together[i : i + _BATCH])["score"] for i in range(0, len(together), _BATCH)])
     differences = np.abs(found[: len(waves)] - expected)

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 from jax.experimental import jax2tf
 
-from asd_jax.exported_program import Program, Weights
+from asd_jax.export.program import Program, Weights
 
 
 def convert(program: Program, weights: Weights) -> bytes:

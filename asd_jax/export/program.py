@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asd_jax import detection, device_features, device_inlier
+from asd_jax import detection
 from asd_jax.detector import Detector
+from asd_jax.export import device_features, device_inlier
 from asd_jax.features import FeaturePreset, WaveStatistics
 from asd_jax.methods import Method
 

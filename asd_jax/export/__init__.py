@@ -1,0 +1,1 @@
+"""A trained detector as a folder that scores waveforms without this library."""
