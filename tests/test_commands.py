@@ -57,18 +57,12 @@ def test_the_journey_from_recordings_to_scores(tmp_path):
     averages = [line for line in (run / "scores" / "result.csv").read_text().splitlines() if line.startswith("Average")]
     assert averages == [f"Average,{of_id['mean_score']['AUC']},{of_id['mean_score']['pAUC']}"]
 
-    hop = "--score_hop=5"  # not the recipe's
-    assert "Scored 10 clips, 70 windows in " in succeeds("evaluate", f"--workdir={run}", hop)
-    with open(run / "scores_hop_5" / "anomaly_score_rotor_id_00.csv") as file:
-        [name, score] = next(csv.reader(file))
+    name, score = scores[0]
     clip, output = raw / "dev_data/rotor/test" / name, tmp_path / "new.csv"
-    succeeds("score", f"--workdir={run}", f"--input={clip}", f"--output={output}", "--target_fpr=0.2", hop)
+    succeeds("score", f"--workdir={run}", f"--input={clip}", f"--output={output}", "--target_fpr=0.2")
     header, row = output.read_text().splitlines()
     assert header == "file,score,decision"
     assert float(row.split(",")[1]) == pytest.approx(float(score), abs=0.02)
-
-    refused = command(*trains, "--config.learning_rate=0.5")
-    assert refused.returncode == 2 and "config.learning_rate is 0.5" in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -86,7 +80,6 @@ def test_the_journey_from_recordings_to_scores(tmp_path):
         (("evaluate", "--workdir=no_such_folder"), "no_such_folder is not a workdir"),
         (("evaluate", "--scores=no_such_folder"), "no_such_folder"),
         (("report", "--workdir=W", "--out=o.html", "--target_fpr=2"), "--target_fpr=2.0 was given"),
-        (("score", "--workdir=W", "--input=no_such_file", "--output=o.csv"), "no_such_file"),
         (("prepare", "--dataset=dcase2020", "--raw_dir=no_such_folder", "--data_dir=D"), "no_such_folder"),
     ],
     ids=lambda value: value if isinstance(value, str) else value[0],

@@ -1,22 +1,31 @@
 """A workdir by the windows of its recipe and by others: scores, thresholds, times."""
 
 import json
+import pathlib
 import re
+import shutil
 
 import numpy as np
 import pytest
 
 from asd_jax import detection, evaluation, metrics, recordings, records, scoring, train
 from asd_jax.errors import UserError
+from tests.conftest import tiny_recipe
 
 HOP = 7
 
 
-@pytest.fixture
-def workdir(config, tmp_path):
+@pytest.fixture(scope="module")
+def trained_workdir(data_dir, tmp_path_factory):
+    config, workdir = tiny_recipe(data_dir, tmp_path_factory), tmp_path_factory.mktemp("evaluation") / "run"
     config.num_epochs, config.held_back, config.score_hop, config.num_runs = 1, 3, 1, 2
-    train.train(config, str(tmp_path / "run"))
-    return tmp_path / "run"
+    train.train(config, str(workdir))
+    return workdir
+
+
+@pytest.fixture
+def workdir(trained_workdir, tmp_path):
+    return pathlib.Path(shutil.copytree(trained_workdir, tmp_path / "run"))
 
 
 def every_nth_window(workdir, data_dir, split, hop):

@@ -4,8 +4,10 @@ import random
 
 import pytest
 
+from asd_jax.datasets import DATASETS
+from asd_jax.prepare import prepare
 from tests import kill_at_random
-from tests.kill_at_random import Place, make_data, places, try_command
+from tests.kill_at_random import make_data, places, try_command
 
 pytestmark = pytest.mark.usefixtures("ends")
 
@@ -14,8 +16,7 @@ pytestmark = pytest.mark.usefixtures("ends")
 def commands(tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed")
     make_data(folder / "raw", clips=6)
-    arguments = ["tools/prepare.py", "--dataset=dcase2020", f"--raw_dir={folder / 'raw'}"]
-    Place([*arguments, f"--data_dir={folder / 'data'}"], folder / "data", "*").run()
+    prepare(DATASETS["dcase2020"](str(folder / "raw")), str(folder / "data"), "dcase2020", "paper1")
     return folder, places(folder, folder / "data", folder / "trained")
 
 

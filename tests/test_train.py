@@ -72,20 +72,6 @@ def test_a_stopped_training_goes_on_to_the_same_weights_whatever_the_clock_says(
     assert os.stat(f"{stopped}/metrics.jsonl").st_mtime == before
 
 
-def test_runs_are_the_same_on_one_device_and_side_by_side_on_four(config, tmp_path, monkeypatch):
-    config.num_runs, config.num_epochs = 2, 2
-    train.train(config, str(tmp_path / "four"))
-    one = jax.devices()[:1]
-    monkeypatch.setattr(parallel.jax, "devices", lambda *_: one)
-    train.train(config, str(tmp_path / "one"))
-    lines = [
-        {(entry["run"], entry["epoch"]): entry["loss"] for entry in epochs(tmp_path / name)} for name in ("four", "one")
-    ]
-    assert lines[0].keys() == lines[1].keys() == {(0, 1), (0, 2), (1, 1), (1, 2)}
-    assert lines[0] == pytest.approx(lines[1], rel=1e-3)
-    assert lines[0][0, 1] != pytest.approx(lines[0][1, 1], rel=1e-3)
-
-
 def test_a_training_moves_to_another_number_of_devices(config, tmp_path, monkeypatch):
     config.num_runs, config.num_epochs = 2, 4
     train.train(config, str(tmp_path / "four"))

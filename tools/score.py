@@ -97,18 +97,17 @@ def _score_along_time() -> int:
     hop = _PIECE_HOP.value or _PIECE.value
     outcome = score_along_time(detector, _INPUT.value, _OUTPUT.value, _PIECE.value, hop)
     stretches = [(one.name, stretch) for one in outcome.recordings for stretch in one.stretches]
-    rows = [
-        [clock(stretch.start), clock(stretch.end), f"{stretch.highest_score:.4f}", name] for name, stretch in stretches
-    ]
+    highest = sorted(stretches, key=lambda one: -one[1].highest_score)[:_SHOWN]
+    rows = [[clock(one.start), clock(one.end), f"{one.highest_score:.4f}", name] for name, one in highest]
     if rows:
-        print(report.format_table(["from", "to", "highest score", "above the threshold"], rows[:_SHOWN]))
+        print(report.format_table(["from", "to", "highest score", "above the threshold"], rows))
     for sentence in outcome.silences:
         print(sentence)
     for problem in outcome.problems:
         print(f"Not scored, or not to its end: {problem}")
     pieces = sum(len(one.scores) for one in outcome.recordings)
     stem = os.path.splitext(_OUTPUT.value)[0]
-    found = f", {len(rows)} stretches above the threshold" if detector.threshold is not None else ""
+    found = f", {len(stretches)} stretches above the threshold" if detector.threshold is not None else ""
     written = [_OUTPUT.value, *([f"{stem}_stretches.csv"] if detector.threshold is not None else []), f"{stem}.png"]
     print(f"Scored {pieces} pieces of {len(outcome.recordings)} recordings{found}. Wrote {', '.join(written)}")
     if len(outcome.recordings) > PANELS:

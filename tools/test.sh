@@ -4,4 +4,4 @@ set -euo pipefail
 source "$(dirname "$0")/setup.sh" '[test]'
 .venv/bin/ruff check .
 .venv/bin/ruff format --check .
-.venv/bin/python -m pytest -n 2 --dist loadfile "$@" # files side by side: most tests use one core
+.venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@" # files side by side: most tests use one core
