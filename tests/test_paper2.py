@@ -49,7 +49,7 @@ def workdir(tmp_path_factory):
     prepare(DATASETS["dcase2021"](str(raw)), str(folder / "data"), "dcase2021", "paper2")
     config = multitask.get_config("quicktest,without_mixup")
     config.data_dir, config.machine_type = str(folder / "data"), "drill"
-    config.width, config.depth, config.window, config.batch_size, config.num_epochs = 0.1, 0.1, 64, 16, 24
+    config.width, config.depth, config.window, config.batch_size, config.num_epochs = 0.1, 0.1, 64, 16, 40
     config.validation_share, config.compilation_cache = 0.25, str(folder / "compiled")
     train.train(config, str(folder / "run"))
     return folder / "run"
