@@ -15,6 +15,7 @@ from asd_jax import detection, recordings, train
 from asd_jax.errors import UserError
 from asd_jax.export import example as exported_example
 from asd_jax.export import folder as export
+from asd_jax.export import litert
 
 ONLY = """
 import runpy, sys
@@ -39,7 +40,7 @@ def trained(data_dir, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("export") / "run"
     train.train(config, str(workdir))
     clips = pathlib.Path(data_dir).parent / "raw/dev_data/drill/test"
-    model = export.export_workdir(str(workdir), str(workdir.parent / "out"), 0.1, check=str(clips))
+    model = export.export_workdir(str(workdir), str(workdir.parent / "out"), 0.1, check=str(clips), to_litert=True)
     return workdir, workdir.parent / "out", clips, model
 
 
@@ -65,12 +66,42 @@ def test_any_number_of_clips_and_the_score_is_the_mean_of_the_windows(trained):
     np.testing.assert_allclose(together["score"], together["window_score"].mean(1), rtol=1e-5)
 
 
-def test_a_mismatch_leaves_the_older_export(trained, monkeypatch):
+def test_litert_scores_windows_and_clips_as_the_program_does(trained):
+    _, out, _, model = trained
+    waves = np.random.default_rng(0).normal(0, 0.1, (2, model["samples"])).astype(np.float32)
+    content = (out / "program.tflite").read_bytes()
+    found, expected = litert.scores(content, waves), exported_example.load(out)[1](waves)
+    assert found.keys() == expected.keys() and np.ptp(found["window_score"]) > 0
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-4)
+    by_file = model["check"]["largest_difference_by_file"]
+    assert by_file.keys() == {"program.jaxexport", "program.tflite"}
+    assert max(by_file.values()) == model["check"]["largest_difference"]
+    assert model["sha256"]["program.tflite"] == hashlib.sha256(content).hexdigest()
+
+
+def test_what_litert_cannot_express_is_told_by_the_method():
+    class Foreign:
+        samples = 9
+
+        def __call__(self, weights, waves):
+            return {"score": jax.numpy.linalg.cholesky(waves.reshape(3, 3))}
+
+    with pytest.raises(UserError, match="LiteRT cannot express odd_method"):
+        litert.convert(Foreign(), {}, "odd_method")
+
+
+@pytest.mark.parametrize("wrong", ["library", "litert"])
+def test_a_mismatch_leaves_the_older_export(trained, monkeypatch, wrong):
     workdir, out, clips, model = trained
-    honest = detection.clip_scores
-    monkeypatch.setattr(detection, "clip_scores", lambda *args: honest(*args) * 1.01)
+    if wrong == "library":
+        honest = detection.clip_scores
+        monkeypatch.setattr(detection, "clip_scores", lambda *args: honest(*args) * 1.01)
+    else:
+        monkeypatch.setattr(litert, "scores", lambda _, waves: {"score": np.zeros(len(waves))})
+        monkeypatch.setattr(litert, "convert", lambda *_: b"")
     with pytest.raises(UserError, match="is not the library's"):
-        export.export_workdir(str(workdir), str(out), 0.1, ("cpu",), check=str(clips))
+        export.export_workdir(str(workdir), str(out), 0.1, ("cpu",), check=str(clips), to_litert=wrong == "litert")
     assert json.loads((out / "model.json").read_text()) == model
     assert sorted(p.name for p in out.parent.iterdir()) == ["out", "run"]
 

@@ -91,7 +91,7 @@ def export_workdir(
             example.WEIGHTS: _npz(weights),
         }
         if to_litert:
-            files[_LITERT] = litert.convert(program, weights)
+            files[_LITERT] = litert.convert(program, weights, trained.config.method)
         model = {
             "machine_type": machine[0],
             "machine_id": machine[1],
@@ -188,15 +188,15 @@ def _checked(folder: pathlib.Path, program: Program, detector: Detector, source:
     _, scores = example.load(folder)
     together = np.stack([*waves.values()] + [np.zeros(samples, np.float32)] * (-len(waves) % _BATCH))
     found = np.concatenate([scores(together[i : i + _BATCH])["score"] for i in range(0, len(together), _BATCH)])
-    differences = np.abs(found[: len(waves)] - expected)
+    by_file = {example.PROGRAM: found[: len(waves)]}
     if (folder / _LITERT).exists():
-        by_litert = litert.scores((folder / _LITERT).read_bytes(), together[: len(waves)])
-        differences = np.append(differences, np.abs(by_litert - expected))
+        by_file[_LITERT] = litert.scores((folder / _LITERT).read_bytes(), together[: len(waves)])["score"]
+    differences = {name: float(np.abs(given - expected).max()) for name, given in by_file.items()}
     scores_there = list(expected)
     if len(waves) < _FEW:
         held_back = detection.held_back_scores(detector.workdir, detector.trained)
         scores_there += held_back.get("/".join(detector.machine), {}).values()
-    score_range, difference = float(np.ptp(scores_there)), float(differences.max())
+    score_range, difference = float(np.ptp(scores_there)), float(np.max([*differences.values()]))
     if not score_range:
         raise UserError("The check needs clips with different scores: give two recordings or more by --check.")
     if not difference <= TOLERANCE * score_range:
@@ -210,6 +210,7 @@ def _checked(folder: pathlib.Path, program: Program, detector: Detector, source:
         "clips": list(waves),
         "platform": jax.export.default_export_platform(),
         "largest_difference": difference,
+        "largest_difference_by_file": differences,
         "score_range": score_range,
         "share_of_range": difference / score_range,
     }

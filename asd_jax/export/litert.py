@@ -5,29 +5,36 @@ import numpy as np
 import tensorflow as tf
 from jax.experimental import jax2tf
 
+from asd_jax.errors import UserError
 from asd_jax.export.program import Program, Weights
 
 
-def convert(program: Program, weights: Weights) -> bytes:
-    """A file that maps a waveform [1, samples] to its score [1], with LiteRT's own operations alone."""
+def convert(program: Program, weights: Weights, method: str) -> bytes:
+    """A file that maps a waveform [1, samples] to "score" [1] and "window_score" [1, windows].
 
-    def score(waves: jax.Array) -> jax.Array:
-        return program(weights, waves)["score"]
+    It has LiteRT's own operations alone.
 
-    converted = jax2tf.convert(score, with_gradient=False, native_serialization_platforms=("cpu",))
+    Raises:
+        UserError: the converter cannot express the program; the sentence names the `method`.
+    """
+
+    def scores(waves: jax.Array) -> dict[str, jax.Array]:
+        return program(weights, waves)
+
+    converted = jax2tf.convert(scores, with_gradient=False, native_serialization_platforms=("cpu",))
     waves = tf.TensorSpec((1, program.samples), tf.float32, "waves")
     function = tf.function(converted, autograph=False, input_signature=[waves])
-    return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], function).convert()
+    try:  # with a module of its own, the file keeps the names of inputs and outputs
+        return tf.lite.TFLiteConverter.from_concrete_functions(
+            [function.get_concrete_function()], tf.Module()
+        ).convert()
+    except Exception as error:  # what it raises is no part of TensorFlow's interface
+        reason = str(error).strip().partition("\n")[0]
+        raise UserError(f"LiteRT cannot express {method}: leave out --litert; nothing was written. {reason}") from error
 
 
-def scores(content: bytes, waves: np.ndarray) -> np.ndarray:
-    """The scores [clips] that such a file gives waveforms [clips, samples]."""
-    interpreter = tf.lite.Interpreter(model_content=content)
-    interpreter.allocate_tensors()
-    [given], [found] = interpreter.get_input_details(), interpreter.get_output_details()
-    result = []
-    for wave in waves:
-        interpreter.set_tensor(given["index"], wave[None])
-        interpreter.invoke()
-        result.append(interpreter.get_tensor(found["index"])[0])
-    return np.array(result)
+def scores(content: bytes, waves: np.ndarray) -> dict[str, np.ndarray]:
+    """What such a file gives waveforms [clips, samples]: "score" [clips] and "window_score" [clips, windows]."""
+    run = tf.lite.Interpreter(model_content=content).get_signature_runner()
+    by_clip = [run(waves=wave[None]) for wave in waves]
+    return {name: np.concatenate([found[name] for found in by_clip]) for name in by_clip[0]}
