@@ -30,7 +30,9 @@ def convert(program: Program, weights: Weights, method: str) -> bytes:
         ).convert()
     except Exception as error:  # what it raises is no part of TensorFlow's interface
         reason = str(error).strip().partition("\n")[0]
-        raise UserError(f"LiteRT cannot express {method}: leave out --litert; nothing was written. {reason}") from error
+        raise UserError(
+            f"LiteRT cannot express {method}: leave out --litert; nothing was written. TensorFlow's converter: {reason}"
+        ) from error
 
 
 def scores(content: bytes, waves: np.ndarray) -> dict[str, np.ndarray]:
