@@ -3,7 +3,8 @@
 A system either scores windows itself, and a clip's score is their mean; or it gives embeddings, which inlier models
 score (`asd_jax.inlier`). Those are fitted to the clips that the training held back:
 
-WORKDIR/held_back_scores.json                       of a system that scores itself: machine -> file -> score;
+WORKDIR/held_back_scores.json                       of a system that scores itself: machine -> file -> score, and
+                                                    the step of every run that gave them;
                                                     with the suffix of `Trained` those by other windows
 WORKDIR/embeddings/run_N/{held_back,test}.npz       of the others: embeddings,
 WORKDIR/inlier/run_N/                               the models, and held_back_scores.json
@@ -59,14 +60,26 @@ def clip_scores(
     """
     if "inlier" not in trained.config:
         scores = [outputs["score"].mean(axis=1) for outputs in trained.outputs(_of_machines(log_mels, clips), total)]
-        return np.stack(scores, axis=1) if scores else np.zeros((trained.config.num_runs, 0))
+        return _finite(np.stack(scores, axis=1), clips) if scores else np.zeros((trained.config.num_runs, 0))
     runs = embed(trained, clips, log_mels, total)
     if not runs:
         return np.zeros((trained.config.num_runs, 0))
     if keep_embeddings:
         for run, embeddings in enumerate(runs):
             embeddings.save(embeddings_file(workdir, run, "test"))
-    return np.stack([score_embeddings(workdir, run, embeddings).score for run, embeddings in enumerate(runs)])
+    scores = [score_embeddings(workdir, run, embeddings).score for run, embeddings in enumerate(runs)]
+    return _finite(np.stack(scores), clips)
+
+
+def _finite(scores: np.ndarray, clips: Sequence[StoredClip]) -> np.ndarray:
+    """The scores [runs, clips]; a UserError names the first clip whose score is no number."""
+    if not (finite := np.isfinite(scores).all(0)).all():
+        first = clips[int(finite.argmin())]
+        raise UserError(
+            f"{(~finite).sum()} clips have a score that is not finite, the first is {first.name} of "
+            f"{'/'.join(first.machine)}: prepare its log-mels again with tools/prepare.py, or train again."
+        )
+    return scores
 
 
 def _of_machines(log_mels: Iterable[np.ndarray], clips: Sequence[StoredClip]) -> Iterator[tuple[np.ndarray, Machine]]:
@@ -105,7 +118,7 @@ def embed(
     segment = np.concatenate([np.arange(count) for count in counts])
     embedding, probability = (np.concatenate(parts, axis=1) for parts in (embedding, probability))
     return [
-        Embeddings(embedding[run], segment=segment, probability=probability[run], **columns)
+        Embeddings(embedding[run], segment=segment, probability=probability[run], **columns, step=trained.steps[run])
         for run in range(trained.config.num_runs)
     ]
 
@@ -130,7 +143,7 @@ def _segment_scores(workdir: str, run: int, embeddings: Embeddings) -> np.ndarra
     kind, p, seed = inlier_choice(workdir)
     if kind == "none":
         return -embeddings.probability
-    return inlier_models(workdir, run, kind, p, seed).segment_scores(embeddings)
+    return inlier_models(workdir, run, kind, p, seed, embeddings.step).segment_scores(embeddings)
 
 
 def embeddings_file(workdir: str, run: int, what: str) -> str:
@@ -138,12 +151,27 @@ def embeddings_file(workdir: str, run: int, what: str) -> str:
     return os.path.join(workdir, "embeddings", f"run_{run}", f"{what}.npz")
 
 
+def load_embeddings(workdir: str, run: int) -> tuple[Embeddings, Embeddings]:
+    """The embeddings of a run's held-back and test clips, by the same weights.
+
+    Raises:
+        UserError: they are not there, or not of the same step of the training.
+    """
+    held_back, test = (Embeddings.load(embeddings_file(workdir, run, what)) for what in ("held_back", "test"))
+    if held_back.step is None or held_back.step != test.step:
+        raise UserError(
+            f"The embeddings of run {run} in {workdir} are of {_named(held_back.step)} (held-back clips) and of "
+            f"{_named(test.step)} (test clips): run tools/train.py with the same config, then tools/evaluate.py again."
+        )
+    return held_back, test
+
+
 def score_embeddings(workdir: str, run: int, embeddings: Embeddings) -> inlier.ClipScores:
     """The scores of clips by the run's inlier models; without any, how improbable their own product ID is."""
     kind, p, seed = inlier_choice(workdir)
     if kind == "none":
         return inlier.improbability(embeddings)
-    return inlier_models(workdir, run, kind, p, seed).score(embeddings)
+    return inlier_models(workdir, run, kind, p, seed, embeddings.step).score(embeddings)
 
 
 def inlier_choice(workdir: str) -> tuple[str, int, int]:
@@ -156,18 +184,36 @@ def inlier_choice(workdir: str) -> tuple[str, int, int]:
     return config.inlier, config.inlier_p, config.seed
 
 
-def inlier_models(workdir: str, run: int, kind: str, p: int, seed: int) -> inlier.InlierModels:
-    """The run's inlier models: those that are stored, or else newly fitted ones, which are stored."""
+def inlier_models(workdir: str, run: int, kind: str, p: int, seed: int, step: int | None) -> inlier.InlierModels:
+    """The run's inlier models: those that are stored, or else newly fitted ones, which are stored.
+
+    Raises:
+        UserError: the held-back embeddings are not those after `step`, or no model can be fitted to them.
+    """
     folder = epath.Path(workdir) / "inlier" / f"run_{run}"
     if (folder / inlier.SUMMARY).exists():
         models = inlier.InlierModels.load(folder)
-        if (models.kind, models.p, models.seed) == (kind, p, seed):
+        if (models.kind, models.p, models.seed, models.step) == (kind, p, seed, step):
             return models
-    held_back = Embeddings.load(embeddings_file(workdir, run, "held_back"))
+    held_back = _held_back_embeddings(workdir, run, step)
     models = inlier.fit(held_back, kind, p, seed)
     (folder / _HELD_BACK).unlink(missing_ok=True)
     models.save(folder)
     return models
+
+
+def _held_back_embeddings(workdir: str, run: int, step: int | None) -> Embeddings:
+    found = Embeddings.load(embeddings_file(workdir, run, "held_back"))
+    if found.step != step:
+        raise UserError(
+            f"The held-back embeddings of run {run} in {workdir} are of {_named(found.step)}, its weights of "
+            f"{_named(step)}: run tools/train.py with the same config again."
+        )
+    return found
+
+
+def _named(step: int | None) -> str:
+    return "an unknown step" if step is None else f"step {step}"
 
 
 def keep_held_back(workdir: str, clips: LogMels, devices: Sequence[jax.Device] | None = None) -> None:
@@ -180,15 +226,16 @@ def keep_held_back(workdir: str, clips: LogMels, devices: Sequence[jax.Device] |
     if not len(clips):
         return
     config = experiment.load_config(workdir)
+    steps = (experiment.load_summary(workdir)["num_steps"],) * config.num_runs
     if "inlier" not in config:
-        path = os.path.join(workdir, _HELD_BACK)
-        if not epath.Path(path).exists():
+        path = epath.Path(workdir) / _HELD_BACK
+        if not path.exists() or _read_scores(path)[0] != steps:
             trained = load_trained(workdir, devices)  # by all processes together
             if hosts.is_first():
                 _keep_scores(path, trained, workdir, clips.clips, clips)
         return
     paths = [embeddings_file(workdir, run, "held_back") for run in range(config.num_runs)]
-    if not all(epath.Path(path).exists() for path in paths):
+    if not all(epath.Path(path).exists() and Embeddings.load(path).step == steps[0] for path in paths):
         trained = load_trained(workdir, devices)
         if not hosts.is_first():
             return
@@ -196,15 +243,15 @@ def keep_held_back(workdir: str, clips: LogMels, devices: Sequence[jax.Device] |
             embeddings.save(path)
     if not hosts.is_first():
         return
-    for run, path in enumerate(paths):
-        spreads = inlier.spread(Embeddings.load(path))
+    for run in range(config.num_runs):
+        spreads = inlier.spread(_held_back_embeddings(workdir, run, steps[run]))
         print(
             f"Spread of the held-back embeddings of run {run}: " + ", ".join(f"{i} {s:.3g}" for i, s in spreads.items())
         )
         kind, p, seed = inlier_choice(workdir)
         if kind != "none":
             try:
-                inlier_models(workdir, run, kind, p, seed)
+                inlier_models(workdir, run, kind, p, seed, steps[run])
             except UserError as error:  # the training is done; the models may be chosen anew
                 print(f"No inlier models yet: {error}")
 
@@ -214,32 +261,34 @@ def _keep_scores(
 ) -> None:
     scores = clip_scores(trained, workdir, clips, log_mels, len(clips)).mean(0).tolist()
     by_machine = _by_machine([clip.machine for clip in clips], [clip.name for clip in clips], scores)
-    write_atomically(path, json.dumps(by_machine, indent=2) + "\n")
+    write_atomically(path, json.dumps({"steps": trained.steps, "scores": by_machine}, indent=2) + "\n")
 
 
-def held_back_scores(workdir: str, trained: Trained | None = None) -> HeldBackScores:
-    """The scores of the normal clips that training did not see; empty where it saw all.
+def held_back_scores(workdir: str, trained: Trained) -> HeldBackScores:
+    """The scores, by these weights, of the normal clips that training did not see; empty where it saw all.
 
     Inlier models are fitted to those very clips: each is scored by models that were fitted without it. Where `trained`
     takes other windows than the recipe, the clips are scored by these, once.
 
     Raises:
-        UserError: they have not been scored yet, or are too few for that, or are not in the prepared data any more.
+        UserError: they have not been scored by these weights yet, or are too few for that, or are not in the prepared
+            data any more.
     """
-    config = experiment.load_config(workdir)
-    if "inlier" in config:
-        runs = [_cross_scores(workdir, run) for run in range(config.num_runs)]
+    if "inlier" in trained.config:
+        runs = [_cross_scores(workdir, run, step) for run, step in enumerate(trained.steps)]
         return {
             machine: {name: float(np.mean([run[machine][name] for run in runs])) for name in scores}
             for machine, scores in runs[0].items()
         }
     path = epath.Path(workdir) / _HELD_BACK
     if path.exists():
-        scores = _read_scores(path)
-        return _scored_again(trained, workdir, scores) if trained and trained.suffix else scores
+        steps, scores = _read_scores(path)
+        if steps == trained.steps:
+            return _scored_again(trained, workdir, scores) if trained.suffix else scores
     if experiment.load_summary(workdir)["held_back"]:
         raise UserError(
-            f"The held-back clips of {workdir} are not scored yet: run tools/train.py with the same config again."
+            f"The held-back clips of {workdir} are not scored by these weights yet: run tools/train.py with the same "
+            "config again."
         )
     return {}
 
@@ -247,7 +296,7 @@ def held_back_scores(workdir: str, trained: Trained | None = None) -> HeldBackSc
 def _scored_again(trained: Trained, workdir: str, of_recipe: HeldBackScores) -> HeldBackScores:
     """The scores of the same clips by the windows that `trained` takes."""
     path = epath.Path(workdir) / f"held_back_scores{trained.suffix}.json"
-    if not path.exists():
+    if not path.exists() or _read_scores(path)[0] != trained.steps:
         store = records.open_store(trained.config.data_dir, trained.config.features)
         names = {machine: of_recipe.get("/".join(machine), {}) for machine in trained.machines}
         found = [one for machine in names for one in store.clips(machine, "train") if one[0].name in names[machine]]
@@ -256,25 +305,28 @@ def _scored_again(trained: Trained, workdir: str, of_recipe: HeldBackScores) -> 
                 f"Held-back clips of {workdir} are missing in {trained.config.data_dir}: prepare them again."
             )
         _keep_scores(path, trained, workdir, *zip(*found, strict=True))
-    return _read_scores(path)
+    return _read_scores(path)[1]
 
 
-def _cross_scores(workdir: str, run: int) -> HeldBackScores:
+def _cross_scores(workdir: str, run: int, step: int) -> HeldBackScores:
     kind, p, seed = inlier_choice(workdir)
     machine_type = experiment.load_config(workdir).machine_type
-    embeddings = Embeddings.load(embeddings_file(workdir, run, "held_back"))
+    embeddings = _held_back_embeddings(workdir, run, step)
     if kind == "none":
         return _of_clips(machine_type, inlier.improbability(embeddings))
-    inlier_models(workdir, run, kind, p, seed)  # where the choice is new, this deletes the scores by the old one
+    inlier_models(workdir, run, kind, p, seed, step)  # where the models are new, this deletes the scores by older ones
     path = epath.Path(workdir) / "inlier" / f"run_{run}" / _HELD_BACK
     if not path.exists():
         scores = _of_clips(machine_type, inlier.cross_scores(embeddings, kind, p, seed))
-        write_atomically(path, json.dumps(scores, indent=2) + "\n")
-    return _read_scores(path)
+        write_atomically(path, json.dumps({"steps": [step], "scores": scores}, indent=2) + "\n")
+    return _read_scores(path)[1]
 
 
-def _read_scores(path: epath.Path) -> HeldBackScores:
-    return read_json(path, HeldBackScores, "delete it and run tools/train.py with the same config again")
+def _read_scores(path: epath.Path) -> tuple[tuple[int, ...] | None, HeldBackScores]:
+    """The steps that gave the scores, and these; (None, nothing) where an older version did not keep the steps."""
+    kind = {"steps": tuple[int, ...] | None, "scores": HeldBackScores | None}
+    content = read_json(path, kind, "delete it and run tools/train.py with the same config again")
+    return content["steps"], content["scores"] or {}
 
 
 def _of_clips(machine_type: str, scores: inlier.ClipScores) -> HeldBackScores:
@@ -301,6 +353,7 @@ def thresholds(trained: Trained, workdir: str, target_fpr: float) -> dict[str, f
     told = {
         "thresholds": found,
         "target_fpr": target_fpr,
+        **trained.origin,
         "law": f"{1 - target_fpr:g} quantile of a gamma law fitted by moments",
         "scores_of_held_back_normal_clips": scores,
     }

@@ -24,6 +24,7 @@ class Embeddings:
         domain: [rows] "source" or "target".
         part: [rows] "dev" or "eval".
         probability: [rows] float32, of its own product ID, as the encoder's product head says; NaN where it has none.
+        step: of the training, after which the network gave them; None where that is not known.
     """
 
     embedding: np.ndarray
@@ -35,6 +36,7 @@ class Embeddings:
     domain: np.ndarray
     part: np.ndarray
     probability: np.ndarray
+    step: int | None = None
 
     def product_ids(self) -> list[str]:
         """The machine IDs, sorted.
@@ -48,7 +50,7 @@ class Embeddings:
 
     def select(self, mask: np.ndarray) -> "Embeddings":
         """The rows where the mask [rows] is true, or the rows with these numbers, in their order."""
-        return Embeddings(**{name: column[mask] for name, column in _columns(self).items()})
+        return Embeddings(**{name: column[mask] for name, column in _columns(self).items()}, step=self.step)
 
     def clips(self) -> tuple[np.ndarray, np.ndarray]:
         """The clips, in the order of their first rows.
@@ -64,7 +66,8 @@ class Embeddings:
     def save(self, path: epath.PathLike) -> None:
         """Writes an `.npz` file; it appears whole or not at all."""
         content = io.BytesIO()
-        np.savez(content, allow_pickle=False, **_columns(self))
+        step = {} if self.step is None else {"step": np.int64(self.step)}
+        np.savez(content, allow_pickle=False, **_columns(self), **step)
         write_atomically(path, content.getvalue())
 
     @classmethod
@@ -79,14 +82,18 @@ class Embeddings:
             raise UserError(f"There is no file of embeddings {path}: write the embeddings first.")
         try:
             stored = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
-            columns = {field.name: stored[field.name] for field in dataclasses.fields(cls)}
+            columns = {name: stored[name] for name in _COLUMNS}
+            step = int(stored["step"]) if "step" in stored else None
             if len({len(column) for column in columns.values()}) > 1:
                 raise ValueError("its columns differ in length")
         except Exception as error:  # numpy and zipfile raise many types for damaged files
             raise UserError(
                 f"{path} holds no embeddings or is damaged ({error}): delete it and write it anew."
             ) from error
-        return cls(**columns)
+        return cls(**columns, step=step)
+
+
+_COLUMNS = tuple(field.name for field in dataclasses.fields(Embeddings) if field.name != "step")
 
 
 def segment_starts(frames: int, window: int, segments: int = 10) -> np.ndarray:
@@ -106,4 +113,4 @@ def segment_starts(frames: int, window: int, segments: int = 10) -> np.ndarray:
 
 
 def _columns(embeddings: Embeddings) -> dict[str, np.ndarray]:
-    return {field.name: getattr(embeddings, field.name) for field in dataclasses.fields(Embeddings)}
+    return {name: getattr(embeddings, name) for name in _COLUMNS}

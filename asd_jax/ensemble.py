@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from asd_jax import detection, experiment, inlier
-from asd_jax.embeddings import Embeddings
 from asd_jax.errors import UserError
 
 
@@ -46,9 +45,7 @@ def ensemble_scores(members: Sequence[Member], run: int) -> inlier.ClipScores:
 
 
 def _standardised(member: Member, run: int) -> inlier.ClipScores:
-    held_back, test = (
-        Embeddings.load(detection.embeddings_file(member.workdir, run, what)) for what in ("held_back", "test")
-    )
+    held_back, test = detection.load_embeddings(member.workdir, run)
     if member.kind == "none":
         normal, scores = inlier.improbability(held_back), inlier.improbability(test)
     else:

@@ -12,14 +12,17 @@ import numpy as np
 from etils import epath
 from tqdm import tqdm
 
-from asd_jax import detection, records, report, scoring
+from asd_jax import detection, experiment, records, report, scoring
 from asd_jax.clips import StoredClip
 from asd_jax.epoch_log import DELETE
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
 from asd_jax.label_list import read_label_list, without_extension
 from asd_jax.score_files import ScoreSet, file_name, write_scores
-from asd_jax.stored_json import parse_json
+from asd_jax.stored_json import parse_json, read_json
+
+ORIGIN = "origin.json"
+"""In a folder of score files: the step of every run and the windows that gave them."""
 
 TARGET_FPR = 0.1
 """Of the decisions: the challenge's baselines of 2021 take the 0.9 quantile of normal scores."""
@@ -40,7 +43,8 @@ def evaluate_workdir(
     for each section and domain, with decisions beside it where normal clips were held back; and result.csv, their
     measures. run_<N>/ beside them holds the same for every run; WORKDIR/metrics.json has all measures, with mean and
     standard deviation over the runs, and how long scoring took, with reading and compiling, and the steps of the
-    training. Clips without a label, in the data and in `labels_csv`, are scored and not measured.
+    training. metrics.json and scores/origin.json say after which step of the training each run had the weights. Clips
+    without a label, in the data and in `labels_csv`, are scored and not measured.
 
     Args:
         workdir: of the training.
@@ -88,6 +92,8 @@ def evaluate_workdir(
     folder = os.path.join(workdir, f"scores{trained.suffix}")
     metrics_file = os.path.join(workdir, f"metrics{trained.suffix}.json")
     decisions = _decisions(trained, workdir, clips, scores.mean(0)) if by_section else None
+    for unfinished in (os.path.join(folder, ORIGIN), metrics_file):
+        epath.Path(unfinished).unlink(missing_ok=True)  # of an earlier call, maybe with other weights or labels
     for (machine_type, machine_id, domain), members in groups.items():
         columns = [(scores.mean(0), folder, "anomaly_score")]
         columns += [(row, os.path.join(folder, f"run_{run}"), "anomaly_score") for run, row in enumerate(scores)]
@@ -96,11 +102,11 @@ def evaluate_workdir(
             path = os.path.join(where, file_name(what, (machine_type, machine_id), domain))
             write_scores(path, [(names[i], column[i].item()) for i in members])
 
+    write_atomically(os.path.join(folder, ORIGIN), json.dumps(trained.origin, indent=2) + "\n")
     labelled = {group: [i for i in members if labels[i] in (0, 1)] for group, members in groups.items()}
     labelled = {group: members for group, members in labelled.items() if {labels[i] for i in members} == {0, 1}}
     if not labelled:
-        for stale in (os.path.join(folder, "result.csv"), metrics_file):
-            epath.Path(stale).unlink(missing_ok=True)  # of an earlier call, which had labels
+        epath.Path(folder, "result.csv").unlink(missing_ok=True)  # of an earlier call, which had labels
         machines = ", ".join(sorted({"/".join(clip.machine) for clip in clips}))
         return (
             f"{took}\nNot measured ({machines}): that takes "
@@ -122,9 +128,16 @@ def evaluate_workdir(
         report.write_result_csv(results, os.path.join(folder, f"run_{run}", "result.csv"))
     summary = _summary(runs, together)
     measured = sum(map(len, labelled.values()))
-    about = {"clips": len(clips), "labelled_clips": measured}
+    about = trained.origin | {"num_steps": experiment.load_summary(workdir)["num_steps"]}
+    about |= {"clips": len(clips), "labelled_clips": measured}
     write_atomically(metrics_file, json.dumps(about | times | summary, indent=2) + "\n")
     return f"{_table(summary)}\n{took}\nWrote {folder} and {metrics_file}"
+
+
+def is_scored(folder: epath.PathLike, trained: scoring.Trained) -> bool:
+    """Whether the folder holds scores by these very weights and windows."""
+    path = epath.Path(folder) / ORIGIN
+    return path.exists() and read_json(path, {}, "delete it and evaluate again") == trained.origin
 
 
 def _training_seconds(workdir: str) -> float | None:

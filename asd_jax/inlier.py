@@ -53,12 +53,14 @@ class InlierModels:
         p: components of a mixture, or neighbours.
         seed: of the mixtures' initialisation.
         models: product ID -> fitted model.
+        step: of the training, whose embeddings they are fitted to; None where that is not known.
     """
 
     kind: str
     p: int
     seed: int
     models: dict[str, GaussianMixture | LocalOutlierFactor]
+    step: int | None = None
 
     def segment_scores(self, embeddings: Embeddings) -> np.ndarray:
         """[rows] The anomaly score of every segment, by the model of its own product ID.
@@ -97,7 +99,8 @@ class InlierModels:
         (folder / SUMMARY).unlink(missing_ok=True)
         for product_id, model in self.models.items():
             write_atomically(folder / f"{product_id}.skops", skops.io.dumps(model))
-        summary = {"kind": self.kind, "p": self.p, "seed": self.seed, "product_ids": list(self.models)}
+        summary = {"kind": self.kind, "p": self.p, "seed": self.seed, "step": self.step}
+        summary["product_ids"] = list(self.models)
         write_atomically(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
 
     @classmethod
@@ -118,7 +121,7 @@ class InlierModels:
                 models[product_id] = skops.io.loads(path.read_bytes())
                 if not isinstance(models[product_id], _CLASSES[kind]):
                     raise TypeError(f"found a {type(models[product_id]).__name__} for {kind}")
-            return cls(kind, summary["p"], summary["seed"], models)
+            return cls(kind, summary["p"], summary["seed"], models, summary.get("step"))
         except Exception as error:  # skops raises many types for damaged files
             raise UserError(f"{path} is no stored inlier model or is damaged ({error}): fit and save anew.") from error
 
@@ -164,7 +167,7 @@ def fit(embeddings: Embeddings, kind: str, p: int, seed: int) -> InlierModels:
                 f"{kind} with config.inlier_p={p} cannot be fitted to the embeddings of machine ID {product_id} "
                 f"({str(error).splitlines()[0]}): lower config.inlier_p or look at the embeddings."
             ) from error
-    return InlierModels(kind, p, seed, models)
+    return InlierModels(kind, p, seed, models, embeddings.step)
 
 
 def cross_scores(embeddings: Embeddings, kind: str, p: int, seed: int, folds: int = 5) -> ClipScores:

@@ -30,6 +30,7 @@ class Trained:
         mesh: the devices they score on.
         states: groups of runs, each with as many as the mesh holds side by side (the last one may repeat a run).
         suffix: of the names of files in the workdir that hold what comes of other windows than the recipe's.
+        steps: the step of the training after which each run has these weights.
     """
 
     config: ml_collections.ConfigDict
@@ -38,6 +39,13 @@ class Trained:
     mesh: jax.sharding.Mesh
     states: list[parallel.State]
     suffix: str = ""
+    steps: tuple[int, ...] = ()
+
+    @property
+    def origin(self) -> dict:
+        """What is stored beside every result: the step of every run, and the windows where a recipe has a choice."""
+        hop = {"score_hop": self.config.score_hop} if "score_hop" in self.config else {}
+        return {"steps": list(self.steps)} | hop
 
     def product(self, machine: Machine) -> int:
         """The machine's place among the targets; -1 where it is none of them."""
@@ -117,21 +125,22 @@ def load_trained(workdir: str, devices: Sequence[jax.Device] | None = None, scor
     machines = [tuple(machine) for machine in experiment.load_summary(workdir)["machines"]]
     mesh = parallel.make_mesh(config.num_runs, config.batch_size, devices)
     method = experiment.make_method(config, len(machines))
-    runs = [parallel.weights_to_score(state) for state in newest_states(workdir, config, method, mesh)]
+    steps, states = newest_states(workdir, config, method, mesh)
+    runs = [parallel.weights_to_score(state) for state in states]
     width = mesh.shape[parallel.RUN]
     runs += [runs[-1]] * (-len(runs) % width)
     groups = [parallel.stack_runs(mesh, runs[i : i + width]) for i in range(0, len(runs), width)]
-    return Trained(config, method, machines, mesh, groups, suffix)
+    return Trained(config, method, machines, mesh, groups, suffix, steps)
 
 
 def newest_states(
     workdir: str, config: ml_collections.ConfigDict, method: Method, mesh: jax.sharding.Mesh
-) -> list[parallel.State]:
-    """The state of every run at its newest checkpoint; a run that is not finished is named."""
+) -> tuple[tuple[int, ...], list[parallel.State]]:
+    """The step and the state of every run at its newest checkpoint; a run that is not finished is named."""
     training = experiment.load_summary(workdir)
     optimizer = experiment.make_optimizer(config)
     like = parallel.single_run(mesh, method, optimizer, experiment.is_validated(config))
-    states = []
+    steps, states = [], []
     for run in range(config.num_runs):
         checkpoints = RunCheckpoints(workdir, run)
         found = restore_newest([checkpoints], [like])
@@ -143,8 +152,9 @@ def newest_states(
         step, [state] = found
         if step < training["num_steps"]:
             print(f"Run {run} is not finished: scored as it was after step {step} of {training['num_steps']}.")
+        steps.append(step)
         states.append(state)
-    return states
+    return tuple(steps), states
 
 
 def window_batches(

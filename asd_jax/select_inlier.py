@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 
 from asd_jax import detection, experiment, metrics, report, selection
-from asd_jax.embeddings import Embeddings
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
 
@@ -54,9 +53,7 @@ def _grid(workdir: str) -> list[selection.GridRow]:
         raise UserError(f"{workdir} was trained with {config.method}, which has no inlier model to choose.")
     grids = []
     for run in range(config.num_runs):
-        held_back, test = (
-            Embeddings.load(detection.embeddings_file(workdir, run, what)) for what in ("held_back", "test")
-        )
+        held_back, test = detection.load_embeddings(workdir, run)
         development = test.select((test.part == "dev") & (test.label >= 0))
         if not len(development.clip):
             raise UserError(f"{workdir} has no labelled test clips of development machines to choose by.")

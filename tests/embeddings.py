@@ -5,7 +5,7 @@ import numpy as np
 from asd_jax.embeddings import Embeddings
 
 
-def make(points, machine_id="00", label=0, name="clip", domain="source", part="dev", probability=0.5):
+def make(points, machine_id="00", label=0, name="clip", domain="source", part="dev", probability=0.5, step=3):
     """Embeddings of one product ID from points [clips, segments, width]."""
     clips, segments, width = np.shape(points)
     rows = clips * segments
@@ -19,13 +19,14 @@ def make(points, machine_id="00", label=0, name="clip", domain="source", part="d
         domain=np.full(rows, domain),
         part=np.full(rows, part),
         probability=np.full(rows, probability, np.float32),
+        step=step,
     )
 
 
 def join(*parts):
     """The rows of all parts."""
-    columns = zip(*(vars(part).values() for part in parts), strict=True)
-    return Embeddings(*map(np.concatenate, columns))
+    columns = zip(*(list(vars(part).values())[:-1] for part in parts), strict=True)
+    return Embeddings(*map(np.concatenate, columns), step=parts[0].step)
 
 
 def normal(shape, seed=0):

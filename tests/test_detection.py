@@ -26,6 +26,7 @@ def test_separable_sounds_are_told_apart_and_new_recordings_decided(config, tmp_
     assert auc_of(config, tmp_path, shuffled=False) > 0.9
     assert sorted(p.name for p in (tmp_path / "run" / "scores").iterdir()) == [
         "anomaly_score_drill_id_00.csv",
+        "origin.json",
         "result.csv",
         "run_0",
         "run_1",
@@ -57,12 +58,17 @@ def test_shuffled_labels_teach_nothing(config, tmp_path):
 def test_held_back_clips_that_are_not_scored_yet_are_told(config, tmp_path):
     config.num_epochs, config.held_back = 1, 2
     train.train(config, str(tmp_path))
-    scores = detection.held_back_scores(str(tmp_path))
-    (tmp_path / "held_back_scores.json").unlink()
-    with pytest.raises(UserError, match="not scored yet"):
-        detection.held_back_scores(str(tmp_path))
-    train.train(config, str(tmp_path))
-    assert detection.held_back_scores(str(tmp_path)) == scores and len(scores["drill/00"]) == 2
+    trained = scoring.load_trained(str(tmp_path))
+    scores = detection.held_back_scores(str(tmp_path), trained)
+    kept = tmp_path / "held_back_scores.json"
+    of_other_steps = json.dumps(json.loads(kept.read_text()) | {"steps": [1]})
+    for stale in ("", of_other_steps, json.dumps(scores)):  # gone, of other weights, as older versions wrote them
+        kept.write_text(stale) if stale else kept.unlink()
+        with pytest.raises(UserError, match="not scored by these weights yet"):
+            detection.held_back_scores(str(tmp_path), trained)
+        train.train(config, str(tmp_path))
+        assert detection.held_back_scores(str(tmp_path), trained) == scores
+    assert detection.held_back_scores(str(tmp_path), trained) == scores and len(scores["drill/00"]) == 2
 
 
 def test_clips_without_a_label_are_scored_and_not_measured(config, tmp_path):

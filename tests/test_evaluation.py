@@ -105,7 +105,7 @@ def test_hops_that_cannot_be_are_refused(workdir, data_dir):
         evaluation.evaluate_workdir(str(workdir), score_hop=0)
     trained = scoring.load_trained(str(workdir), score_hop=HOP)
     kept = json.loads((workdir / "held_back_scores.json").read_text())
-    kept["drill/00"]["gone.wav"] = 0.0
+    kept["scores"]["drill/00"]["gone.wav"] = 0.0
     (workdir / "held_back_scores.json").write_text(json.dumps(kept))
     with pytest.raises(UserError, match="missing in"):
         detection.held_back_scores(str(workdir), trained)

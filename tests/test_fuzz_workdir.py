@@ -9,7 +9,7 @@ import pytest
 from absl import flags
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from asd_jax import cli, experiment
 from asd_jax.detection import held_back_scores, inlier_choice
@@ -18,6 +18,7 @@ from asd_jax.evaluation import _training_seconds
 from asd_jax.features import PRESETS, WaveStatistics
 from asd_jax.manifest import MachineRecords, Manifest, TypeStatistics, read_manifest, write_manifest
 from asd_jax.records import open_store
+from asd_jax.scoring import Trained
 from asd_jax.stored_json import read_json
 from asd_jax.studies import grid
 from tests.fuzzing import SCALARS, VALUES, broken_json, guarded, told
@@ -109,7 +110,7 @@ SUMMARY = {
     "wave_statistics": {"fan": {"mean": 0.1, "std": 1.0}, "pump": None},
     "parameters": 100,
 }
-SCORES = {"fan/00": {"a.wav": 0.5, "b.wav": -1}, "fan/02": {"c.wav": 3.0}}
+SCORES = {"steps": [2], "scores": {"fan/00": {"a.wav": 0.5, "b.wav": -1}, "fan/02": {"c.wav": 3.0}}}
 LINES = [{"run": 0, "epoch": 1, "step": 2, "steps": 2, "loss": 0.1, "seconds": 1.0}]
 
 
@@ -141,7 +142,7 @@ def test_the_facts_of_a_training_are_read_or_told(folder, content):
 
 
 @given(broken_json(SCORES), broken_json({"kind": "gmm", "p": 2}))
-@example(b'{"fan/00": {"a": NaN}}', b"{}")
+@example(b'{"steps": [2], "scores": {"fan/00": {"a": NaN}}}', b"{}")
 def test_held_back_scores_and_the_choice_of_inlier_models_are_read_or_told(folder, scores, choice):
     for method, keys in (
         ("proxy_outlier", CONFIGS["proxy_outlier"]),
@@ -151,7 +152,10 @@ def test_held_back_scores_and_the_choice_of_inlier_models_are_read_or_told(folde
         workdir.mkdir(exist_ok=True)
         (workdir / "config.json").write_text(json.dumps({"method": method, "seed": 0} | keys))
     (folder / "proxy_outlier" / "held_back_scores.json").write_bytes(scores)
-    found = told(held_back_scores, str(folder / "proxy_outlier"), names=["held_back_scores.json"])
+    (folder / "proxy_outlier" / "training.json").write_text(json.dumps(SUMMARY | {"held_back": ["a.wav"]}))
+    trained = Trained(ConfigDict(CONFIGS["proxy_outlier"]), None, [("fan", "00")], None, [], steps=(2,))
+    names = ["held_back_scores.json", "The held-back clips of"]
+    found = told(held_back_scores, str(folder / "proxy_outlier"), trained, names=names)
     assert found is None or all(isinstance(one, float | int) for mine in found.values() for one in mine.values())
     (folder / "multitask" / "inlier_choice.json").write_bytes(choice)
     told(inlier_choice, str(folder / "multitask"), names=["inlier_choice.json"])

@@ -108,13 +108,13 @@ def workdir(raw, tmp_path_factory):
 
     def load(workdir, devices=None, score_hop=None):
         config = experiment.load_config(workdir)
-        return Ear(config, ProxyOutlier(None, 32, 128, config.score_hop), [machine], None, [])
+        return Ear(config, ProxyOutlier(None, 32, 128, config.score_hop), [machine], None, [], steps=(2, 2))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(scoring, "load_trained", load)
         outputs = load(str(folder)).outputs((log_mel, machine) for _, log_mel in clips)
         scores = {clip.name: float(one["score"].mean()) for (clip, _), one in zip(clips, outputs, strict=True)}
-        (folder / "held_back_scores.json").write_text(json.dumps({"drill/00": scores}))
+        (folder / "held_back_scores.json").write_text(json.dumps({"steps": [2, 2], "scores": {"drill/00": scores}}))
         yield folder
 
 
@@ -123,6 +123,19 @@ def text(raw, workdir):
     """Of the page; the workdir was not evaluated before."""
     assert page.write_page([str(workdir)], str(workdir / "page.html"), raw_dir=str(raw)) == []
     return (workdir / "page.html").read_text()
+
+
+def test_scores_by_older_weights_are_made_anew(text, workdir, capsys):
+    scores, origin = workdir / "scores/anomaly_score_drill_id_00.csv", workdir / "scores/origin.json"
+    found = scores.read_bytes()
+    for stale in (json.dumps({"steps": [1, 2], "score_hop": 4}), None):  # None: as older versions left the folder
+        scores.write_text("")
+        origin.unlink() if stale is None else origin.write_text(stale)
+        findings.find(str(workdir), None, 0.1, None)
+        assert scores.read_bytes() == found and "not scored by its newest weights" in capsys.readouterr().out
+    scores.write_text(scores.read_text())
+    findings.find(str(workdir), None, 0.1, None)
+    assert "not scored" not in capsys.readouterr().out
 
 
 def test_the_page_says_what_was_measured(text, workdir):
@@ -135,7 +148,7 @@ def test_the_page_says_what_was_measured(text, workdir):
         assert shown[name] == f"{100 * row['mean'][name]:.1f} ± {100 * row['std'][name]:.1f}"
     assert shown["AUC of mean score"] == f"{100 * row['mean_score']['AUC']:.1f}"
 
-    held_back = json.loads((workdir / "held_back_scores.json").read_text())["drill/00"]
+    held_back = json.loads((workdir / "held_back_scores.json").read_text())["scores"]["drill/00"]
     threshold = metrics.gamma_threshold(list(held_back.values()), 0.9)
     lines = (workdir / "scores/anomaly_score_drill_id_00.csv").read_text().splitlines()
     assert len(lines) == 12

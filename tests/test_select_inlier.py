@@ -49,3 +49,12 @@ def test_a_workdir_without_development_clips_is_told(tmp_path):
     make(normal((2, 10, 3)), part="eval").save(detection.embeddings_file(workdir, 0, "test"))
     with pytest.raises(UserError, match="no labelled test clips of development machines"):
         select([workdir])
+
+
+def test_embeddings_of_a_training_under_way_choose_nothing(tmp_path):
+    workdir = write_workdir(tmp_path / "w", far=9.0)
+    for step in (2, None):  # evaluated beside the training, and by an older version
+        make(normal((2, 10, 3)), step=step).save(detection.embeddings_file(workdir, 0, "test"))
+        with pytest.raises(UserError, match=r"are of step 3 .* and of (step 2|an unknown step)"):
+            select([workdir])
+    assert not (tmp_path / "w/inlier_choice.json").exists()

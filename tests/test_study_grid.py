@@ -42,7 +42,7 @@ def fake(monkeypatch):
 
         def evaluate(self, workdir, devices):
             assert self.trained[pathlib.Path(workdir).name] == tuple(device.id for device in devices)
-            pathlib.Path(workdir, "metrics.json").write_text(json.dumps({"rows": []}))
+            pathlib.Path(workdir, "metrics.json").write_text(json.dumps({"rows": [], "steps": [4], "num_steps": 4}))
             return f"evaluated {workdir}"
 
     fake = Fake()
@@ -100,6 +100,16 @@ def test_what_is_finished_is_kept_and_another_recipe_is_not_taken_for_it(tmp_pat
     assert not grid.train_all(trainings(tmp_path, 3))
     assert sorted(fake.trained) == ["1", "2"]
     assert "part 1 of 3 0: finished before" in capsys.readouterr().out
+    of_step_3 = {
+        "rows": [],
+        "steps": [3],
+        "num_steps": 4,
+    }  # evaluated beside the training, and as older versions wrote it
+    for number, metrics in enumerate([of_step_3, {"rows": []}]):
+        (tmp_path / f"{number}/metrics.json").write_text(json.dumps(metrics))
+    fake.trained.clear()
+    assert not grid.train_all(trainings(tmp_path, 3))
+    assert sorted(fake.trained) == ["0", "1"]
     assert grid.train_all(trainings(tmp_path, 1, num_runs=2)) == {"0"}  # the workdir refuses it
     assert "part 1 of 1 0 failed: config.num_runs is 2" in capsys.readouterr().out
 

@@ -75,7 +75,7 @@ def fake(monkeypatch):
                     auc = self.auc(config, machine_type, machine_id)
                     runs = [{"AUC": auc - run / 10, "pAUC": auc / 2} for run in range(config.num_runs)]
                     rows.append({"machine_type": machine_type, "machine_id": machine_id, "domain": None, "runs": runs})
-            pathlib.Path(workdir, "metrics.json").write_text(json.dumps({"rows": rows}))
+            pathlib.Path(workdir, "metrics.json").write_text(json.dumps({"rows": rows, "steps": [4], "num_steps": 4}))
             return ""
 
     fake = Fake()

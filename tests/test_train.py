@@ -7,7 +7,6 @@ import os
 import pathlib
 import shutil
 import signal
-import threading
 import time
 
 import jax
@@ -26,7 +25,7 @@ def weights(workdir, runs=1):
     config = experiment.load_config(str(workdir))
     machines = experiment.load_summary(str(workdir))["machines"]
     method, mesh = experiment.make_method(config, len(machines)), parallel.make_mesh(1, config.batch_size)
-    states = scoring.newest_states(str(workdir), config, method, mesh)
+    _, states = scoring.newest_states(str(workdir), config, method, mesh)
     return jax.device_get([(s.params, s.batch_stats, s.opt_state, s.best) for s in states])
 
 
@@ -49,13 +48,15 @@ def test_a_stopped_training_goes_on_to_the_same_weights_whatever_the_clock_says(
     train.train(config, str(tmp_path / "whole"))
     stopped = str(tmp_path / "stopped")
 
-    def stop_soon():
-        while not os.path.exists(f"{stopped}/metrics.jsonl"):  # written after the first epoch
-            time.sleep(0.001)
-        os.kill(os.getpid(), signal.SIGINT)
+    add = train.EpochLog.add
 
-    threading.Thread(target=stop_soon, daemon=True).start()
-    with pytest.raises(SystemExit) as stop:
+    def stop_after_an_epoch(log, first_step, *rest, **named):
+        if first_step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return add(log, first_step, *rest, **named)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+        patch.setattr(train.EpochLog, "add", stop_after_an_epoch)
         train.train(config, stopped)
     assert stop.value.code == 128 + signal.SIGINT
     [step] = checkpoints.RunCheckpoints(stopped, 0).steps()[-1:]

@@ -102,7 +102,8 @@ def make(detector: Detector, samples: int) -> tuple[Program, Weights]:
     if "inlier" in config:
         inlier, p, seed = detection.inlier_choice(detector.workdir)
         if inlier != "none":
-            runs = [detection.inlier_models(detector.workdir, run, inlier, p, seed) for run in range(config.num_runs)]
+            steps = enumerate(detector.trained.steps)
+            runs = [detection.inlier_models(detector.workdir, run, inlier, p, seed, step) for run, step in steps]
             runs = [device_inlier.arrays(models, detector.machine[1]) for models in runs]
             weights["inlier"] = jax.tree.map(lambda *x: np.stack(x), *runs)
     product = trained.product(detector.machine)

@@ -169,9 +169,14 @@ def find(workdir: str, labels_csv: str | None, target_fpr: float, score_hop: int
     trained = scoring.load_trained(workdir, score_hop=score_hop)
     config, notes, store, thresholds = trained.config, [], None, {}
     folder = epath.Path(workdir) / f"scores{trained.suffix}"
-    if not folder.exists():
-        print(f"The test clips of {workdir} are not scored yet: scoring them.")
-        print(evaluation.evaluate_workdir(workdir, labels_csv, score_hop=score_hop))
+    if not evaluation.is_scored(folder, trained):
+        print(f"The test clips of {workdir} are not scored by its newest weights yet: scoring them.")
+        try:
+            print(evaluation.evaluate_workdir(workdir, labels_csv, score_hop=score_hop))
+        except UserError as error:
+            raise UserError(
+                f"{folder} holds no scores by the newest weights (step {trained.steps}): {error}"
+            ) from error
     try:
         store = records.open_store(config.data_dir, config.features)
     except UserError as error:

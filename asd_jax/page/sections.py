@@ -137,6 +137,8 @@ def _embeddings(findings: Findings, part: Part) -> list[Markup]:
     if "inlier" not in findings.config or not epath.Path(path).exists():
         return []
     every = Embeddings.load(path)
+    if every.step != findings.trained.steps[0]:
+        return []
     every = every.select((every.domain == part.domain) if part.domain else np.full(len(every.clip), True))
     points, clips = encoder_pictures.clip_means(every)
     panel = encoder_pictures.panel(part.machine[1], points, clips, points[:0])

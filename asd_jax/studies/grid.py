@@ -18,6 +18,7 @@ import ml_collections
 from asd_jax import experiment
 from asd_jax.errors import UserError
 from asd_jax.evaluation import evaluate_workdir
+from asd_jax.stored_json import read_json
 from asd_jax.train import Stop, train
 
 
@@ -43,15 +44,21 @@ class Training:
         return os.path.join(self.workdir, "metrics.json")
 
     def is_finished(self) -> bool:
-        """Whether the workdir holds a finished training of this very recipe."""
+        """Whether the workdir holds a training of this very recipe that was measured after its last step."""
         if not os.path.exists(self.metrics_file):
+            return False
+        metrics = self._metrics()
+        if None in (metrics["steps"], metrics["num_steps"]) or set(metrics["steps"]) != {metrics["num_steps"]}:
             return False
         return _content(experiment.load_config(self.workdir)) == _content(self.config)
 
     def measured(self) -> list[dict]:
         """The entries of metrics.json, one for each machine ID and domain."""
-        with open(self.metrics_file) as file:
-            return json.load(file)["rows"]
+        return self._metrics()["rows"]
+
+    def _metrics(self) -> dict:
+        kind = {"rows": list[dict], "steps": list[int] | None, "num_steps": int | None}
+        return read_json(self.metrics_file, kind, "delete it and run the command again")
 
 
 def _content(config: ml_collections.ConfigDict) -> dict:
