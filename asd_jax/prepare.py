@@ -84,6 +84,7 @@ class Shard:
 class _Result:
     """Of one clip: its log-mel [frames, mels], or the sentence that says why it is left out."""
 
+    clip: Clip
     log_mel: np.ndarray | None
     seconds: float
     left_out: str | None
@@ -146,25 +147,26 @@ def _prepare(
         _update_statistics(manifest, training, digests, found, workers)
     todo = [machine for machine in found if machine not in already_there]
     shards = {machine: _shards(manifest, found[machine], by_machine[machine]) for machine in todo}
-    missing = [shard for machine in todo for shard in shards[machine] if not shard.is_complete()]
-    total, computed = sum(len(by_machine[machine]) for machine in todo), sum(len(shard.clips) for shard in missing)
+    # Asked once: where locks do not work, another process may finish a shard at any time; then both write the same.
+    missing = {machine: [shard for shard in shards[machine] if not shard.is_complete()] for machine in todo}
+    to_write = [shard for machine in todo for shard in missing[machine]]
+    total, computed = sum(len(by_machine[machine]) for machine in todo), sum(len(shard.clips) for shard in to_write)
     left_out = [sentence for machine in already_there for sentence in manifest.machines[machine].left_out]
-    for shard in missing:
+    for shard in to_write:
         shard.summary.unlink(missing_ok=True)  # is left where a killed run has moved the shard already
     if write_elsewhere:
-        write_elsewhere(manifest, missing)
-        missing = []
+        write_elsewhere(manifest, to_write)
+        missing, to_write = {}, []
     with (
         records.no_space_told(data_dir),
         ThreadPoolExecutor(workers) as pool,
-        tqdm.tqdm(total=total, initial=total - computed, unit="clips", smoothing=0, disable=not missing) as bar,
+        tqdm.tqdm(total=total, initial=total - computed, unit="clips", smoothing=0, disable=not to_write) as bar,
     ):
-        unread = (clip for shard in missing for clip in shard.clips)
+        unread = (clip for shard in to_write for clip in shard.clips)
         results = map_ahead(pool, 2 * workers, lambda clip: _compute(clip, manifest), unread)
         for machine in todo:
-            for shard in shards[machine]:
-                if not shard.is_complete():
-                    _write(manifest, shard, itertools.islice(results, len(shard.clips)), bar.update)
+            for shard in missing.get(machine, ()):
+                _write(manifest, shard, itertools.islice(results, len(shard.clips)), bar.update)
             left_out += _complete(manifest, found[machine], shards[machine])
         write_manifest(manifest)
     machines = tuple(machine for machine in found if machine in manifest.machines)
@@ -275,9 +277,9 @@ def _compute(clip: Clip, manifest: Manifest) -> _Result:
         wave = read_audio(clip.path, preset.sample_rate)
         log_mel = log_mels(preset, wave, clip.path, statistics)
         stored = half(log_mel) if manifest.dtype == "float16" else log_mel
-        return _Result(stored, len(wave) / preset.sample_rate, None)
+        return _Result(clip, stored, len(wave) / preset.sample_rate, None)
     except UserError as error:
-        return _Result(None, 0.0, str(error))
+        return _Result(clip, None, 0.0, str(error))
 
 
 def write_shard(manifest: Manifest, shard: Shard) -> None:
@@ -286,11 +288,14 @@ def write_shard(manifest: Manifest, shard: Shard) -> None:
 
 
 def _write(manifest: Manifest, shard: Shard, results: Iterable[_Result], tick: Callable[[], object]) -> None:
-    """Writes the results of one shard's clips, and then its summary; calls `tick` after every clip."""
+    """Writes the results of one shard's clips, in their order, and then its summary; calls `tick` after every clip."""
     serialize = records.features(manifest.preset, manifest.dtype).serialize_example
     stored, seconds, left_out = 0, 0.0, []
     with records.shard_writer(shard.path) as writer:
-        for index, (clip, result) in enumerate(zip(shard.clips, results, strict=True), shard.first):
+        for index, (expected, result) in enumerate(zip(shard.clips, results, strict=True), shard.first):
+            clip = result.clip
+            if clip != expected:
+                raise RuntimeError(f"the log-mel of {clip.path} came where that of {expected.path} is stored")
             if result.left_out:
                 left_out.append(result.left_out)
             else:
@@ -312,6 +317,11 @@ def _write(manifest: Manifest, shard: Shard, results: Iterable[_Result], tick: C
 def _complete(manifest: Manifest, machine: MachineRecords, shards: Sequence[Shard]) -> list[str]:
     """Puts the finished shards of a machine where they are read, and lists them. Returns why clips are left out."""
     kind = {"clips": int, "seconds": float, "left_out": list[str]}
+    if gone := [shard.path for shard in shards if not shard.is_complete()]:
+        raise UserError(
+            f"{gone[0]} was written and is gone: another preparation uses {manifest.data_dir} at the same time: "
+            "run the command again when that has ended."
+        )
     summaries = [read_json(shard.summary, kind, "delete it and run the command again") for shard in shards]
     left_out = [sentence for summary in summaries for sentence in summary["left_out"]]
     finished: dict[str, list] = {}

@@ -122,6 +122,30 @@ def test_a_stopped_run_goes_on_with_what_is_missing(tmp_path, monkeypatch):
     assert not list((tmp_path / "data" / "partial").rglob("*.*"))
 
 
+def test_a_second_writer_where_locks_do_not_work_shifts_nothing(tmp_path, monkeypatch):
+    clips, shards = write_clips(tmp_path / "raw", FAN), []
+    find_shards, write = prepare_module._shards, prepare_module._write
+
+    def noted(*arguments):
+        shards[:] = find_shards(*arguments)
+        return shards
+
+    def write_beside(manifest, shard, results, tick):
+        write(manifest, shard, results, tick)
+        if shard is shards[0]:  # the other process finishes the next one meanwhile
+            write(manifest, shards[1], (prepare_module._compute(clip, manifest) for clip in shards[1].clips), tick)
+
+    monkeypatch.setattr(prepare_module, "_shards", noted)
+    monkeypatch.setattr(prepare_module, "_write", write_beside)
+    prepare(clips, tmp_path / "data", "dcase2020", "paper1", dtype="float32")
+    for split in ("train", "test"):
+        found = {one["name"].decode(): one["log_mel"] for one in stored(tmp_path / "data", FAN, split)}
+        assert len(found) == sum(clip.split == split for clip in clips)
+        for name, log_mel in found.items():
+            wave = read_audio(str(tmp_path / "raw" / name), 16000)
+            np.testing.assert_array_equal(log_mel, log_mels(PRESETS["paper1"], wave, ""))
+
+
 @pytest.mark.parametrize("step", ["store_machine", "write_manifest"])
 def test_stopped_just_before_a_machine_is_listed(tmp_path, monkeypatch, step):
     clips = write_clips(tmp_path / "raw", FAN)
