@@ -16,6 +16,8 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 
 _UNKNOWN_SIZE = 0xFFFFFFFF  # what a recorder writes that streams and never learns the length
 _LOWEST_RATE, _HIGHEST_RATE = 1000, 1_000_000  # Hz; beyond, a header is damaged and resampling takes all memory
+_ROUNDING = 2**-21  # of the largest sample: what differs by less is noise of float32, or of 24 bits
+_CANCELLED = 0.01  # of the loudest channel: 40 dB below it, the mean is what two cables differ by
 _LARGEST = 1e10  # of a sample; the power of larger ones overflows
 _SHORTER = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 
@@ -41,19 +43,19 @@ def open_audio(path: str) -> soundfile.SoundFile:
     return file
 
 
-def read_audio(path: str, sample_rate: int) -> np.ndarray:
+def read_audio(path: str, sample_rate: int, channel: int | None = None) -> np.ndarray:
     """Reads a recording of any format, rate and channel count that libsndfile knows.
 
     Args:
         path: the audio file.
         sample_rate: in Hz; other rates are resampled (soxr, high quality).
+        channel: which to take, from 0; the mean over the channels where None.
 
     Returns:
-        The waveform, the mean over the channels: float32 [samples], full scale 1.
+        The waveform: float32 [samples], full scale 1.
 
     Raises:
-        UserError: what `open_audio` raises; the file is damaged, has no samples, is silent (all samples are equal), or
-            holds values that are not finite or too large.
+        UserError: what `open_audio` and `waveform` raise; the file is damaged or has no samples.
     """
     with open_audio(path) as file:
         blocks = list(read_blocks(file))
@@ -61,7 +63,7 @@ def read_audio(path: str, sample_rate: int) -> np.ndarray:
     try:
         if not blocks:
             raise UserError(f"{path} holds no samples")
-        return waveform(blocks[0], rate, sample_rate, path)
+        return waveform(blocks[0], rate, sample_rate, path, channel)
     except UserError as error:
         raise UserError(f"{error}: replace it or leave it out.") from None
 
@@ -110,20 +112,32 @@ def _told(path: str, what: str) -> Iterator[None]:
         raise UserError(f"{path} {what} ({reason}): replace it or leave it out.") from error
 
 
-def waveform(samples: np.ndarray, rate: int, sample_rate: int, name: str) -> np.ndarray:
-    """The mean over the channels of [samples, channels], at another rate: float32 [samples], full scale 1.
+def waveform(samples: np.ndarray, rate: int, sample_rate: int, name: str, channel: int | None = None) -> np.ndarray:
+    """One channel of [samples, channels], or their mean, at another rate: float32 [samples], full scale 1.
 
     Raises:
-        UserError: the samples are all equal or hold values that are not finite; begins with `name`, without a stop.
+        UserError: there is no such channel, the channels cancel in the mean, or the samples are all equal, not finite
+            or too large; begins with `name`, without a stop.
     """
-    wave = samples.mean(1, dtype=np.float32) if samples.shape[1] > 1 else samples[:, 0]
+    channels = samples.shape[1]
+    if channel is not None and channel >= channels:
+        raise UserError(f"{name} has {channels} channels, and channel {channel} was asked for, counted from 0")
+    mixed = channels > 1 and channel is None
+    wave = samples.mean(1, dtype=np.float32) if mixed else samples[:, channel or 0]
     lowest, highest = wave.min(), wave.max()
     if not np.isfinite([lowest, highest]).all():  # the least of some values is NaN where one of them is
         raise UserError(f"{name} holds samples that are NaN or infinite")
     if max(-float(lowest), float(highest)) > _LARGEST:
         raise UserError(f"{name} holds samples beyond {_LARGEST:g}, full scale being 1")
-    if lowest == highest:
-        raise UserError(f"{name} is silent (all samples are equal)")
+    span = float(highest) - float(lowest)
+    if mixed and span < _CANCELLED * (samples.max(0).astype(float) - samples.min(0).astype(float)).max():
+        raise UserError(
+            f"{name} has {channels} channels that cancel in their mean, as those of a balanced line do: take one of "
+            "them by tools/prepare.py --channel=0"
+        )
+    if span <= _ROUNDING * max(-float(lowest), float(highest)):
+        but = "" if lowest == highest else ", but for rounding"
+        raise UserError(f"{name} is silent (all samples are equal{but})")
     full_scale = 2**15 if samples.dtype == np.int16 else 1
     wave = np.multiply(wave, 1 / full_scale, dtype=np.float32)
     return wave if rate == sample_rate else soxr.resample(wave, rate, sample_rate)

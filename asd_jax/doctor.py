@@ -273,7 +273,7 @@ def _caches() -> Iterator[Finding]:
         yield Finding(WARNING, "compilation cache", found, "--config.compilation_cache=FOLDER, or make it writable")
     else:
         yield Finding(OK, "compilation cache", found)
-    if not kernels.power_sums.stats.cache_path:
+    if not kernels.moments.stats.cache_path:
         found = "the kernels of tools/prepare.py are compiled anew each time"
         yield Finding(WARNING, "compilation cache", found, "set NUMBA_CACHE_DIR to a folder that can be written")
 

@@ -103,7 +103,7 @@ def log_mels(
         float32 [frames, mels], frames = 1 + samples // hop.
 
     Raises:
-        UserError: the clip is shorter than one frame.
+        UserError: the clip is shorter than one frame, or its log-mels would not be finite.
         ValueError: the preset needs statistics and there are none.
     """
     if preset.standardise == "type" and statistics is None:
@@ -116,13 +116,18 @@ def log_mels(
     standardise = {"clip": _own_std, "type": lambda _: statistics, "none": lambda _: WaveStatistics(0.0, 1.0)}
     by = standardise[preset.standardise](wave)
     mel_power = kernels.mel_power(preset.sample_rate, preset.n_fft, preset.hop, preset.n_mels, preset.fmin, preset.fmax)
-    decibel = mel_power(wave, by.mean, 1 / by.std**2, preset.amin)
-    np.log10(decibel, out=decibel)
+    with np.errstate(divide="ignore", invalid="ignore"):  # told below
+        decibel = mel_power(wave, by.mean, np.float64(1) / by.std**2, preset.amin)
+        np.log10(decibel, out=decibel)
     decibel *= 10
-    return decibel if preset.top_db is None else np.maximum(decibel, decibel.max() - preset.top_db, out=decibel)
+    if not np.isfinite(highest := decibel.max()):  # the largest of some values is NaN where one of them is
+        raise UserError(
+            f"{name} has log-mels that are not finite: its samples differ by too little, or are too large, to compute "
+            "with; replace it or leave it out."
+        )
+    return decibel if preset.top_db is None else np.maximum(decibel, highest - preset.top_db, out=decibel)
 
 
 def _own_std(wave: np.ndarray) -> WaveStatistics:
     """The waveform's own standard deviation; its mean stays."""
-    total, squares = kernels.power_sums(wave)
-    return WaveStatistics(0.0, np.sqrt(squares / len(wave) - (total / len(wave)) ** 2))
+    return WaveStatistics(0.0, np.sqrt(kernels.moments(wave)[1] / len(wave)))

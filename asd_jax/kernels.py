@@ -34,14 +34,19 @@ def _compiled(**options: Any) -> Callable[[Callable], Callable]:
 
 
 @_compiled(fastmath={"reassoc", "contract", "nsz"})
-def power_sums(wave: np.ndarray) -> tuple[float, float]:
-    """The sum of the samples [samples], and that of their squares, in double precision."""
+def moments(wave: np.ndarray) -> tuple[float, float]:
+    """The mean of the samples [samples], and the sum of their squared deviations from it, in double precision.
+
+    Subtracting first: the difference of two large sums is rounding noise where a recording has an offset.
+    """
     total = squares = 0.0
     for index in range(len(wave)):
-        value = np.float64(wave[index])
-        total += value
-        squares += value * value
-    return total, squares
+        total += np.float64(wave[index])
+    mean = total / len(wave)
+    for index in range(len(wave)):
+        deviation = np.float64(wave[index]) - mean
+        squares += deviation * deviation
+    return mean, squares
 
 
 def half(values: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 import tqdm
@@ -10,7 +11,7 @@ from asd_jax.audio import read_audio
 from asd_jax.clips import Clip
 from asd_jax.errors import UserError
 from asd_jax.features import FeaturePreset, WaveStatistics
-from asd_jax.kernels import power_sums
+from asd_jax.kernels import moments
 from asd_jax.threads import map_ahead
 
 
@@ -26,32 +27,50 @@ def measure(preset: FeaturePreset, training: Mapping[str, Sequence[Clip]], worke
         UserError: a machine type has no training clip that can be read.
     """
     clips = [clip for mine in training.values() for clip in mine]
-    sums = {machine_type: np.zeros(3) for machine_type in training}
+    found = dict.fromkeys(training, _NOTHING)
     with (
         ThreadPoolExecutor(workers) as pool,
         tqdm.tqdm(total=len(clips), desc="measuring", unit="clips", smoothing=0, disable=not clips) as bar,
     ):
-        results = map_ahead(pool, 2 * workers, lambda clip: _power_sums(clip.path, preset.sample_rate), clips)
+        results = map_ahead(pool, 2 * workers, lambda clip: _moments(clip, preset.sample_rate), clips)
         for clip, result in zip(clips, results, strict=True):
-            sums[clip.machine_type] += result
+            found[clip.machine_type] = _together(found[clip.machine_type], result)
             bar.update()
-    return {machine_type: _statistics(preset, machine_type, *sums[machine_type]) for machine_type in training}
+    return {machine_type: _statistics(preset, machine_type, found[machine_type]) for machine_type in training}
 
 
-def _power_sums(path: str, sample_rate: int) -> tuple[float, float, float]:
-    """Of the samples of one clip: how many, their sum, and that of their squares."""
+class _Moments(NamedTuple):
+    """Of some samples: how many, their mean, and the sum of their squared deviations from it."""
+
+    count: int
+    mean: float
+    squares: float
+
+
+_NOTHING = _Moments(0, 0.0, 0.0)
+
+
+def _moments(clip: Clip, sample_rate: int) -> _Moments:
     try:
-        wave = read_audio(path, sample_rate)
+        wave = read_audio(clip.path, sample_rate)
     except UserError:
-        return 0.0, 0.0, 0.0
-    return len(wave), *power_sums(wave)
+        return _NOTHING
+    return _Moments(len(wave), *moments(wave))
 
 
-def _statistics(preset: FeaturePreset, machine_type: str, count: float, total: float, power: float) -> WaveStatistics:
-    if not count:
+def _together(one: _Moments, other: _Moments) -> _Moments:
+    """Of the samples of both."""
+    if not (one.count and other.count):
+        return one if one.count else other
+    count, apart = one.count + other.count, other.mean - one.mean
+    mean = one.mean + apart * other.count / count
+    return _Moments(count, mean, one.squares + other.squares + apart**2 * one.count * other.count / count)
+
+
+def _statistics(preset: FeaturePreset, machine_type: str, found: _Moments) -> WaveStatistics:
+    if not found.count:
         raise UserError(
             f"{machine_type} has no training clip that can be read, and preset {preset.name!r} standardises waveforms "
             "by the training clips of their machine type: add some, leave that machine type out or name another preset."
         )
-    mean = total / count
-    return WaveStatistics(float(mean), float(np.sqrt(power / count - mean**2)))
+    return WaveStatistics(float(found.mean), float(np.sqrt(found.squares / found.count)))

@@ -27,6 +27,19 @@ def test_channels_are_averaged(tmp_path):
     np.testing.assert_allclose(read_audio(str(tmp_path / "clip.wav"), 16000), (left + right) / 2, atol=1e-6)
 
 
+def test_one_silent_channel_is_fine_and_one_channel_can_be_taken(tmp_path):
+    left, right = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 4000))
+    path = str(tmp_path / "clip.wav")
+    soundfile.write(path, np.stack([left, 0 * left], 1), 16000, subtype="FLOAT")
+    np.testing.assert_allclose(read_audio(path, 16000), left / 2, atol=1e-6)
+    for channels in ((left, -left), (left, right)):
+        soundfile.write(path, np.stack(channels, 1), 16000, subtype="FLOAT")
+        for channel, wave in enumerate(channels):
+            np.testing.assert_allclose(read_audio(path, 16000, channel), wave, atol=1e-6)
+    with pytest.raises(UserError, match="has 2 channels, and channel 2 was asked for, counted from 0"):
+        read_audio(path, 16000, 2)
+
+
 @pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
 def test_resampling_keeps_pitch_level_and_duration(tmp_path, rate):
     soundfile.write(tmp_path / "clip.wav", tone(1000, rate), rate, subtype="FLOAT")
@@ -51,7 +64,9 @@ def damaged(path, kind):
             "empty": wave[:0],
             "silent": np.zeros(16000),
             "constant": np.full(16000, 0.1),
+            "rounding": 0.9 + 1e-7 * (wave > 0),
             "cancelled": np.stack([wave, -wave], 1),
+            "nearly cancelled": np.stack([wave, 1e-4 - 0.999 * wave], 1),
             "NaN": np.where(np.arange(16000) == 7, np.nan, wave),
             "infinite": np.where(np.arange(16000) == 7, np.inf, wave),
         }[kind]
@@ -70,7 +85,9 @@ def damaged(path, kind):
         ("empty", "no samples"),
         ("silent", "silent"),
         ("constant", "silent"),
-        ("cancelled", "silent"),
+        ("rounding", "silent"),
+        ("cancelled", "2 channels that cancel"),
+        ("nearly cancelled", "2 channels that cancel"),
         ("NaN", "NaN or infinite"),
         ("infinite", "NaN or infinite"),
     ],

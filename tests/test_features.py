@@ -50,6 +50,24 @@ def test_equals_librosa(sound):
     np.testing.assert_allclose(ours, by_librosa(wave), rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize(("offset", "loudness"), [(0.9, 1e-5), (0.5, 1e-6), (-0.99, 3e-6)])
+def test_an_offset_with_hardly_any_sound_does_not_cancel(offset, loudness):
+    wave = (offset + loudness * noise(16000)).astype(np.float32)
+    exact = WaveStatistics(0.0, float(wave.astype(np.float64).std()))
+    expected = log_mels(dataclasses.replace(PAPER1, standardise="type"), wave, "", exact)
+    np.testing.assert_allclose(log_mels(PAPER1, wave, ""), expected, rtol=0, atol=1e-4)
+
+
+def test_log_mels_that_are_not_finite_are_told_and_not_given():
+    with pytest.raises(UserError, match="^still.wav has log-mels that are not finite"):
+        log_mels(
+            dataclasses.replace(PAPER2, top_db=80.0),
+            noise(4096).astype(np.float32),
+            "still.wav",
+            WaveStatistics(0.0, 0.0),
+        )
+
+
 @pytest.mark.parametrize("samples", [1024, 1025, 1535, 1536, 7 * 512 - 1, 7 * 512, 16000, 100_001, 176_000, 500_000])
 def test_equals_librosa_at_any_length(samples):
     wave = noise(samples, seed=samples).astype(np.float32)

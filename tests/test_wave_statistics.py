@@ -29,6 +29,14 @@ def test_all_samples_count_alike_however_long_their_clips_are(tmp_path):
     assert measured["pump"].std == pytest.approx(waves[0].std(), rel=1e-5)
 
 
+def test_an_offset_does_not_cancel(tmp_path):
+    waves = [0.9 + 1e-5 * np.random.default_rng(i).normal(size=20000) for i in range(3)]
+    clips = [write(tmp_path / f"fan_{i}.wav", wave) for i, wave in enumerate(waves)]
+    found, expected = measure(PAPER2, {"fan": clips}, 2)["fan"], np.concatenate(waves).astype(np.float32)
+    exact = expected.astype(np.float64)
+    assert (found.mean, found.std) == pytest.approx((exact.mean(), exact.std()), rel=1e-9)
+
+
 def test_samples_are_counted_at_the_rate_of_the_preset(tmp_path):
     quiet = np.tile([0.2, -0.2], 8000)
     slow = np.sin(np.arange(96000) * 0.01) * 0.8 * 2**0.5  # 2 s of power 0.64 at 48 kHz: 32000 samples of 16 kHz

@@ -62,7 +62,7 @@ def read_wav(path: str, sample_rate: int, samples: int) -> np.ndarray:
             )
         values = np.frombuffer(file.readframes(samples), "<i2").reshape(samples, file.getnchannels())
     mono = values.mean(axis=1, dtype=np.float32) / np.float32(2**15)
-    if mono.min() == mono.max():
+    if float(np.ptp(mono)) <= 2**-21 * float(np.abs(mono).max()):
         raise ValueError(f"{path} is silent.")
     return mono
 
