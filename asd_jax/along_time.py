@@ -108,7 +108,7 @@ def score_live(detector: Detector, sound: Sound, piece: float, hop: float) -> It
 
 def _log_mel(detector: Detector, rate: int, piece: Piece) -> tuple[np.ndarray | None, str | None]:
     try:
-        wave = waveform(piece.samples, rate, detector.preset.sample_rate, "the piece")
+        wave = waveform(piece.samples, rate, detector.preset.sample_rate, "the piece", detector.channel)
         return detector.log_mel(wave, "the piece"), None
     except UserError as error:
         return None, str(error)

@@ -121,7 +121,7 @@ def waveform(samples: np.ndarray, rate: int, sample_rate: int, name: str, channe
     """
     channels = samples.shape[1]
     if channel is not None and channel >= channels:
-        raise UserError(f"{name} has {channels} channels, and channel {channel} was asked for, counted from 0")
+        raise UserError(f"{name} has {channels} channel(s), and channel {channel} was asked for, counted from 0")
     mixed = channels > 1 and channel is None
     wave = samples.mean(1, dtype=np.float32) if mixed else samples[:, channel or 0]
     lowest, highest = wave.min(), wave.max()

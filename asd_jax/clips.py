@@ -1,6 +1,7 @@
 """What each recording is. Every file of `datasets/` turns a folder into a list of these."""
 
 import dataclasses
+from collections.abc import Iterable
 
 Machine = tuple[str, str]
 """(machine type, machine ID), such as ("fan", "00")."""
@@ -19,6 +20,7 @@ class Clip:
         domain: "source" or "target" (DCASE 2021); "source" where a data set knows no domains.
         part: "dev" or "eval", the challenge's development and evaluation parts.
         group: recording group: machines recorded with the same microphones and room, e.g. "MIMII".
+        channel: of the file, from 0; the mean over all where None.
     """
 
     machine_type: str
@@ -29,10 +31,16 @@ class Clip:
     domain: str = "source"
     part: str = "dev"
     group: str = ""
+    channel: int | None = None
 
     @property
     def machine(self) -> Machine:
         return self.machine_type, self.machine_id
+
+
+def with_channel(clips: Iterable[Clip], channel: int | None) -> list[Clip]:
+    """The clips, those that name no channel with this one."""
+    return [dataclasses.replace(clip, channel=channel) if clip.channel is None else clip for clip in clips]
 
 
 @dataclasses.dataclass(frozen=True)

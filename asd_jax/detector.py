@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from asd_jax import detection, experiment, parallel, scoring
+from asd_jax.audio import read_audio
 from asd_jax.clips import Machine, StoredClip
 from asd_jax.errors import UserError
 from asd_jax.features import PRESETS, FeaturePreset, WaveStatistics, log_mels
@@ -23,6 +24,7 @@ class Detector:
         preset: the features.
         statistics: of the machine type's waveforms, where the preset takes them.
         threshold: above it a clip is decided anomalous; None where the training held no clips back.
+        channel: of recordings, from 0; the mean over all where None.
     """
 
     workdir: str
@@ -31,11 +33,16 @@ class Detector:
     preset: FeaturePreset
     statistics: WaveStatistics | None
     threshold: float | None
+    channel: int | None = None
 
     @property
     def window_seconds(self) -> float:
         """The shortest sound that can be scored."""
         return (self.trained.config.window - 1) * self.preset.hop / self.preset.sample_rate
+
+    def read(self, path: str) -> np.ndarray:
+        """The waveform [samples] of a recording; errors as in `read_audio`."""
+        return read_audio(path, self.preset.sample_rate, self.channel)
 
     def log_mel(self, wave: np.ndarray, name: str) -> np.ndarray:
         """The log-mel [frames, mels] of a waveform; a UserError that begins with `name` says that it is too short."""
@@ -90,9 +97,11 @@ def load_detector(
     except UserError as error:  # scores are worth having without it
         print(f"No threshold: {error}")
         threshold = None
-    statistics = experiment.load_summary(workdir)["wave_statistics"].get(machine[0])
+    summary = experiment.load_summary(workdir)
+    statistics = summary["wave_statistics"].get(machine[0])
     statistics = statistics and WaveStatistics(**statistics)
-    return Detector(workdir, trained, machine, PRESETS[trained.config.features], statistics, threshold)
+    channel = (summary["channels"] or {}).get("/".join(machine))
+    return Detector(workdir, trained, machine, PRESETS[trained.config.features], statistics, threshold, channel)
 
 
 def _recorded_machine(trained: scoring.Trained, machine_id: str | None) -> Machine:

@@ -45,6 +45,7 @@ _SUMMARY_KIND = {
     "machines": list[tuple[str, str]],
     "held_back": list[str],
     "wave_statistics": dict[str, WaveStatistics | None],
+    "channels": dict[str, int] | None,
 }
 _RISE = 0.3  # share of a one-cycle schedule in which the rate rises
 

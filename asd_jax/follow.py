@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from asd_jax.audio import read_audio
 from asd_jax.detector import Detector
 from asd_jax.errors import UserError
 from asd_jax.recordings import recording_name, recordings_below
@@ -86,7 +85,7 @@ def follow(detector: Detector, folder: str, output: str, settle: float, stop: th
                     return
                 name = recording_name(file, folder)
                 try:
-                    log_mel = detector.log_mel(read_audio(file, detector.preset.sample_rate), file)
+                    log_mel = detector.log_mel(detector.read(file), file)
                 except UserError as error:
                     yield Arrived(name, float("nan"), str(error))
                     continue

@@ -33,6 +33,7 @@ class MachineRecords:
         seconds: of all stored clips together.
         left_out: one sentence for each clip that could not be used.
         found: digest of the clips that were found in the raw folder.
+        channel: of its recordings, from 0; the mean over all where None.
     """
 
     dataset: str
@@ -45,6 +46,7 @@ class MachineRecords:
     seconds: float
     left_out: tuple[str, ...]
     found: str
+    channel: int | None = None
 
     @property
     def machine(self) -> Machine:

@@ -114,10 +114,10 @@ def prepare(
             process compute them where None.
 
     Raises:
-        UserError: data_dir holds another preset, dtype, or a machine of another data set; another process prepares
-            into it; no space left. Where the preset standardises by machine type also: one has no training clip that
-            can be read, or it has other training clips than those that standardised a stored machine which is not among
-            these clips.
+        UserError: data_dir holds another preset, dtype, or a machine of another data set; a machine's clips are of
+            several channels; another process prepares into it; no space left. Where the preset standardises by machine
+            type also: one has no training clip that can be read, or it has other training clips than those that
+            standardised a stored machine which is not among these clips.
     """
     with locks.held(data_dir, "preparation"):
         return _prepare(clips, data_dir, dataset, preset_name, dtype, workers or os.cpu_count(), say, write_elsewhere)
@@ -191,6 +191,7 @@ def _digest(clips: Sequence[Clip], standardised_by: str = "") -> str:
     files = [(os.path.basename(clip.path), os.stat(clip.path)) for clip in clips]
     facts = [
         (clip.split, name, clip.label, clip.domain, clip.part, stat.st_size, int(stat.st_mtime))
+        + (() if clip.channel is None else (clip.channel,))
         for clip, (name, stat) in zip(clips, files, strict=True)
     ]
     return hashlib.sha256((repr(facts) + standardised_by).encode()).hexdigest()[:16]
@@ -198,6 +199,11 @@ def _digest(clips: Sequence[Clip], standardised_by: str = "") -> str:
 
 def _as_found(dataset: str, clips: Sequence[Clip], standardised_by: str) -> MachineRecords:
     """One machine as found; what its clips hold is not known yet."""
+    if len(channels := {clip.channel for clip in clips}) > 1:
+        raise UserError(
+            f"The clips of {'/'.join(clips[0].machine)} are of several channels ({', '.join(map(str, channels))}): "
+            "expected one for all recordings of a machine, as new ones will be scored by it."
+        )
     return MachineRecords(
         dataset=dataset,
         machine_type=clips[0].machine_type,
@@ -209,6 +215,7 @@ def _as_found(dataset: str, clips: Sequence[Clip], standardised_by: str) -> Mach
         seconds=0.0,
         left_out=(),
         found=_digest(clips, standardised_by),
+        channel=clips[0].channel,
     )
 
 
@@ -274,7 +281,7 @@ def _update_statistics(
 def _compute(clip: Clip, manifest: Manifest) -> _Result:
     preset, statistics = manifest.preset, manifest.wave_statistics(clip.machine_type)
     try:
-        wave = read_audio(clip.path, preset.sample_rate)
+        wave = read_audio(clip.path, preset.sample_rate, clip.channel)
         log_mel = log_mels(preset, wave, clip.path, statistics)
         stored = half(log_mel) if manifest.dtype == "float16" else log_mel
         return _Result(clip, stored, len(wave) / preset.sample_rate, None)

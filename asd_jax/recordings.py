@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from tqdm import tqdm
 
-from asd_jax.audio import SUFFIXES, read_audio
+from asd_jax.audio import SUFFIXES
 from asd_jax.detector import load_detector
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
@@ -57,7 +57,7 @@ def score_recordings(
         nonlocal long
         for file in tqdm(files, unit="clip"):
             try:
-                wave = read_audio(file, detector.preset.sample_rate)
+                wave = detector.read(file)
                 log_mel = detector.log_mel(wave, file)
             except UserError as error:
                 problems.append(str(error))

@@ -195,6 +195,7 @@ class _Training:
             "machines": [list(machine) for machine in data.machines],
             "held_back": list(data.held_back.names),
             "wave_statistics": self._wave_statistics(),
+            "channels": self._channels(),
             "names_sha256": hashlib.sha256(names.encode()).hexdigest(),
         }
         experiment.store_summary(summary, self.workdir)
@@ -205,6 +206,12 @@ class _Training:
         types = sorted({machine_type for machine_type, _ in self.data.machines})
         found = {machine_type: store.wave_statistics(machine_type) for machine_type in types}
         return {machine_type: one and dataclasses.asdict(one) for machine_type, one in found.items()}
+
+    def _channels(self) -> dict[str, int] | None:
+        """Of the targets whose recordings are read by one channel; None where there is no such."""
+        store = records.open_store(self.config.data_dir, self.config.features)
+        found = {"/".join(machine): store.find(machine).channel for machine in self.data.machines}
+        return {name: channel for name, channel in found.items() if channel is not None} or None
 
     def drop_damaged(self, checkpoints: RunCheckpoints) -> None:
         """Forgets what is damaged after a run's newest whole checkpoint: those steps are trained again."""

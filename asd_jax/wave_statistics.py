@@ -52,7 +52,7 @@ _NOTHING = _Moments(0, 0.0, 0.0)
 
 def _moments(clip: Clip, sample_rate: int) -> _Moments:
     try:
-        wave = read_audio(clip.path, sample_rate)
+        wave = read_audio(clip.path, sample_rate, clip.channel)
     except UserError:
         return _NOTHING
     return _Moments(len(wave), *moments(wave))

@@ -36,7 +36,7 @@ def test_one_silent_channel_is_fine_and_one_channel_can_be_taken(tmp_path):
         soundfile.write(path, np.stack(channels, 1), 16000, subtype="FLOAT")
         for channel, wave in enumerate(channels):
             np.testing.assert_allclose(read_audio(path, 16000, channel), wave, atol=1e-6)
-    with pytest.raises(UserError, match="has 2 channels, and channel 2 was asked for, counted from 0"):
+    with pytest.raises(UserError, match=r"has 2 channel\(s\), and channel 2 was asked for, counted from 0"):
         read_audio(path, 16000, 2)
 
 

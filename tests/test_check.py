@@ -98,6 +98,15 @@ def test_a_clip_of_another_format_is_named(tmp_path, published, kwargs, expected
     assert any(expected in problem and str(odd) in problem for problem in run(tmp_path).all_problems)
 
 
+def test_one_channel_of_several_may_be_named(tmp_path, published):
+    write_fan(tmp_path)
+    odd = tmp_path / "dev_data/fan/test/normal_id_00_00000000.wav"
+    write(odd, channels=2)
+    assert run(tmp_path, channel=0).all_problems == []
+    [*others, last] = run(tmp_path, channel=1).all_problems
+    assert str(odd) not in " ".join([*others, last]) and "have no channel 1, counted from 0" in last
+
+
 def test_unreadable_headers_are_listed_and_long_lists_are_cut(tmp_path):
     write(tmp_path / "dev_data/saw/train/normal_id_00_00000009.wav", seconds=1)
     for i in range(5):

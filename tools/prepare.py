@@ -20,6 +20,7 @@ import time
 from absl import flags
 
 from asd_jax import cli
+from asd_jax.clips import with_channel
 from asd_jax.datasets import DATASETS, check
 from asd_jax.features import PRESETS
 
@@ -29,6 +30,9 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder to prepare into; not n
 _FEATURES = flags.DEFINE_enum("features", "paper1", sorted(PRESETS), "Feature preset.")
 _MACHINE_TYPES = flags.DEFINE_list("machine_types", None, "Only these machine types; all that are found by default.")
 _GROUPS = flags.DEFINE_list("groups", [], "Recording groups of machine types, such as drone=lab,fan=hall.")
+_CHANNEL = flags.DEFINE_integer(
+    "channel", None, "Which channel of the recordings to take, from 0; the mean over all if unset.", lower_bound=0
+)
 _DTYPE = flags.DEFINE_enum("dtype", "float16", ["float16", "float32"], "How log-mels are stored.")
 _WORKERS = flags.DEFINE_integer("workers", None, "Threads; one for each core by default.", lower_bound=1)
 _SKIP_BAD = flags.DEFINE_bool("skip_bad", False, "Clips that cannot be used are no failure.")
@@ -41,7 +45,8 @@ _CHECK = flags.DEFINE_bool("check", False, "Only say what is there.")
 def main() -> int:
     """Checks or prepares; clips that were left out are exit code 1."""
     if _CHECK.value:
-        report = check.check(_RAW_DIR.value, _DATASET.value, PRESETS[_FEATURES.value].sample_rate, _MACHINE_TYPES.value)
+        rate = PRESETS[_FEATURES.value].sample_rate
+        report = check.check(_RAW_DIR.value, _DATASET.value, rate, _MACHINE_TYPES.value, _CHANNEL.value)
         print(*check.format_lines(report), sep="\n")
         return 1 if report.all_problems else 0
     if not _DATA_DIR.value:
@@ -64,7 +69,7 @@ def main() -> int:
         write_elsewhere = functools.partial(write_on_beam, _BEAM_PIPELINE_OPTIONS.value)
     begin = time.perf_counter()
     done = prepare(
-        clips,
+        with_channel(clips, _CHANNEL.value),
         _DATA_DIR.value,
         _DATASET.value,
         _FEATURES.value,

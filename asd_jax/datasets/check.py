@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from asd_jax.audio import open_audio
-from asd_jax.clips import Clip
+from asd_jax.clips import Clip, with_channel
 from asd_jax.datasets import DATASETS, dcase2020, dcase2021, tau2020
 from asd_jax.datasets.folder import zip_files
 from asd_jax.errors import UserError, one_line
@@ -72,7 +72,13 @@ class Report:
         return [one_line(problem) for problem in (*self.problems, *of_rows)]
 
 
-def check(raw_dir: str, dataset: str, sample_rate: int, machine_types: Sequence[str] | None = None) -> Report:
+def check(
+    raw_dir: str,
+    dataset: str,
+    sample_rate: int,
+    machine_types: Sequence[str] | None = None,
+    channel: int | None = None,
+) -> Report:
     """Looks at names and headers; whatever is wrong with them goes into the report, nothing is raised.
 
     Args:
@@ -82,11 +88,12 @@ def check(raw_dir: str, dataset: str, sample_rate: int, machine_types: Sequence[
             "audioset" a list of segments where it lies there; their clips may be of any format, as those of "folder".
         sample_rate: in Hz, what the features are computed at.
         machine_types: only these; all where None.
+        channel: of recordings that name none; then the clips of the challenges may have several.
     """
     challenge = _CHALLENGES.get(dataset)
     problems = _packed_zips(Path(raw_dir), machine_types) if challenge else []
     try:
-        clips = DATASETS[dataset](raw_dir, machine_types=machine_types, misfits=problems)
+        clips = with_channel(DATASETS[dataset](raw_dir, machine_types=machine_types, misfits=problems), channel)
     except UserError as error:
         return Report((), (str(error), *problems))
     machines: dict[_Key, list[Clip]] = {}
@@ -168,7 +175,7 @@ def _missing(archives: dict[str, str], found: _Counts, unlabelled: int, expected
 
 
 class _Header(NamedTuple):
-    path: str
+    clip: Clip
     rate: int
     channels: int
     frames: int
@@ -187,7 +194,7 @@ def _headers(
     for clip in clips:
         try:
             with open_audio(clip.path) as file:
-                headers.append(_Header(clip.path, file.samplerate, file.channels, file.frames))
+                headers.append(_Header(clip, file.samplerate, file.channels, file.frames))
         except UserError:
             faults.setdefault("have no readable audio header", []).append(clip.path)
     lengths = Counter(header.seconds for header in headers)
@@ -196,14 +203,16 @@ def _headers(
         required_seconds = lengths.most_common(1)[0][0]
         expected = f"{required_seconds:g} s long, as most are"
     for header in headers:
+        channel = header.clip.channel
         for wrong, fault in (
             (header.frames == 0, "hold no samples"),
             (required_rate not in (None, header.rate), f"are of {header.rate} Hz, not {required_rate} Hz"),
-            (required_rate and header.channels != 1, f"have {header.channels} channels, not 1"),
+            (required_rate and header.channels != 1 and channel is None, f"have {header.channels} channels, not 1"),
+            (channel is not None and channel >= header.channels, f"have no channel {channel}, counted from 0"),
             (required_seconds not in (None, header.seconds), f"are not {expected}"),
         ):
             if wrong:
-                faults.setdefault(fault, []).append(header.path)
+                faults.setdefault(fault, []).append(header.clip.path)
     sentences = [
         f"{len(paths)} clips {fault}: {', '.join(paths[:3])}{' and others' if len(paths) > 3 else ''}."
         for fault, paths in faults.items()

@@ -14,6 +14,8 @@ from asd_jax.errors import UserError, is_one_line, one_line
 
 DEFAULT_GROUP = "default"
 COLUMNS = ("path", "machine_type", "machine_id", "split", "label")
+CHANNEL = "channel"
+"""A column that may be left out: which channel of a recording is the machine's, from 0."""
 
 _LABELS = {"": None, "0": 0, "normal": 0, "1": 1, "anomaly": 1}
 _LABEL_IN_NAME = re.compile(r"(normal|anomaly)(?![a-z])", re.IGNORECASE)
@@ -32,8 +34,9 @@ def list_clips(
 
     Args:
         raw_dir: a CSV manifest, a folder that holds `manifest.csv`, or the top of a tree
-            `machine_type/machine_id/{train,test}/...`. Paths in a manifest are relative to it. In a tree, a test clip's
-            label comes from a subfolder or a file name that begins with `normal` or `anomaly`.
+            `machine_type/machine_id/{train,test}/...`. Paths in a manifest are relative to it; a column `channel` says
+            which channel of a recording is taken. In a tree, a test clip's label comes from a subfolder or a file
+            name that begins with `normal` or `anomaly`.
         machine_types: only these; all where None.
         groups: machine type -> recording group; the types that it does not name share the group "default".
         misfits: takes the sentences about names and rows that do not fit, which are an error where it is None.
@@ -128,11 +131,15 @@ def _from_row(row: dict[str, str | None], manifest: Path, where: str, groups: Ma
         raise UserError(f"{where}: the split is {split!r}; expected train or test.")
     if label.lower() not in _LABELS:
         raise UserError(f"{where}: the label is {label!r}; expected 0, 1, normal, anomaly or nothing.")
+    channel = (row.get(CHANNEL) or "").strip()
+    if channel and not re.fullmatch("[0-9]{1,3}", channel):
+        raise UserError(f"{where}: the channel is {channel!r}; expected a number from 0, or nothing for their mean.")
     path = os.path.normpath(manifest.parent / name)
     if not os.path.isfile(path):
         raise UserError(f"{where}: there is no file {path}; paths are relative to the folder of the manifest.")
     value = _train_is_normal(_LABELS[label.lower()], split, where)
-    return Clip(machine_type, machine_id, split, path, value, group=groups.get(machine_type, DEFAULT_GROUP))
+    group = groups.get(machine_type, DEFAULT_GROUP)
+    return Clip(machine_type, machine_id, split, path, value, group=group, channel=int(channel) if channel else None)
 
 
 def _from_tree(raw: Path, groups: Mapping[str, str], misfits: list[str] | None) -> list[Clip]:

@@ -48,11 +48,11 @@ def load(folder: pathlib.Path) -> tuple[dict, Callable[[np.ndarray], dict[str, j
     return model, lambda waves: call(weights, waves)
 
 
-def read_wav(path: str, sample_rate: int, samples: int) -> np.ndarray:
-    """The first samples of a recording, the mean over its channels: float32 [samples], full scale 1.
+def read_wav(path: str, sample_rate: int, samples: int, channel: int | None) -> np.ndarray:
+    """The first samples of a recording, of one channel (the mean where None): float32 [samples], full scale 1.
 
     Raises:
-        ValueError: it has another format or sample rate, or it is too short or silent.
+        ValueError: it has another format or sample rate, or no such channel, or it is too short or silent.
     """
     with wave.open(path) as file:
         if file.getsampwidth() != 2 or file.getframerate() != sample_rate or file.getnframes() < samples:
@@ -61,7 +61,12 @@ def read_wav(path: str, sample_rate: int, samples: int) -> np.ndarray:
                 f"expected 16 bits, {sample_rate} Hz and at least {samples} samples."
             )
         values = np.frombuffer(file.readframes(samples), "<i2").reshape(samples, file.getnchannels())
-    mono = values.mean(axis=1, dtype=np.float32) / np.float32(2**15)
+    if channel is not None and channel >= values.shape[1]:
+        raise ValueError(f"{path} has {values.shape[1]} channel(s): the detector takes channel {channel}, from 0.")
+    mono = values.mean(axis=1, dtype=np.float32) if channel is None else values[:, channel].astype(np.float32)
+    if channel is None and float(np.ptp(mono)) < 0.01 * np.ptp(values.astype(float), axis=0).max():
+        raise ValueError(f"{path} has channels that cancel in their mean.")
+    mono /= np.float32(2**15)
     if float(np.ptp(mono)) <= 2**-21 * float(np.abs(mono).max()):
         raise ValueError(f"{path} is silent.")
     return mono
@@ -72,7 +77,7 @@ def main() -> None:
     paths = sys.argv[1:]
     try:
         model, scores = load(pathlib.Path(__file__).parent)
-        waves = [read_wav(path, model["sample_rate"], model["samples"]) for path in paths]
+        waves = [read_wav(path, model["sample_rate"], model["samples"], model["channel"]) for path in paths]
     except (OSError, ValueError, wave.Error) as error:
         sys.exit(f"Error: {error}")
     for path, score in zip(paths, np.asarray(scores(np.stack(waves))["score"]), strict=True):

@@ -25,7 +25,6 @@ import numpy as np
 from tqdm import tqdm
 
 from asd_jax import detection, features, locks, manifest, recordings, scoring
-from asd_jax.audio import read_audio
 from asd_jax.clips import Machine
 from asd_jax.datasets import synthetic_sound
 from asd_jax.detector import Detector, load_detector
@@ -99,6 +98,7 @@ def export_workdir(
             "threshold": detector.threshold,
             "target_fpr": target_fpr,
             "sample_rate": preset.sample_rate,
+            "channel": detector.channel,
             "samples": samples,
             "window_frames": trained.config.window,
             "window_starts": program.starts.tolist(),
@@ -183,7 +183,7 @@ def _checked(folder: pathlib.Path, program: Program, detector: Detector, source:
         UserError: a score differs by more than `TOLERANCE` of the range of scores.
     """
     preset, samples = program.preset, program.samples
-    waves = _synthetic(preset, samples) if source is None else _recorded(source, preset, samples)
+    waves = _synthetic(preset, samples) if source is None else _recorded(source, detector, samples)
     expected = detector.scores((name, detector.log_mel(wave, name)) for name, wave in waves.items())
     _, scores = example.load(folder)
     together = np.stack([*waves.values()] + [np.zeros(samples, np.float32)] * (-len(waves) % _BATCH))
@@ -216,15 +216,17 @@ def _checked(folder: pathlib.Path, program: Program, detector: Detector, source:
     }
 
 
-def _recorded(source: str, preset: features.FeaturePreset, samples: int) -> dict[str, np.ndarray]:
+def _recorded(source: str, detector: Detector, samples: int) -> dict[str, np.ndarray]:
     """File name -> the beginning of each recording that is long enough."""
     waves = {}
     for file in tqdm(recordings.find_recordings(source), unit="clip", desc="reading"):
-        wave = read_audio(file, preset.sample_rate)
+        wave = detector.read(file)
         if len(wave) >= samples:
             waves[file] = wave[:samples]
     if not waves:
-        raise UserError(f"--check={source} holds no recording of {samples / preset.sample_rate:g} s: give others.")
+        raise UserError(
+            f"--check={source} holds no recording of {samples / detector.preset.sample_rate:g} s: give others."
+        )
     return waves
 
 

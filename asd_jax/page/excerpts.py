@@ -72,10 +72,10 @@ def cut(findings: Findings, part: Part, names: Sequence[str], raw_dir: str | Non
     trained, preset = findings.trained, findings.store.preset
     scores = detection.window_scores(trained, findings.workdir, clips, log_mels)
     paths = _recordings(findings, part, clips, raw_dir)
-    excerpts = {}
+    excerpts, channel = {}, findings.store.find(part.machine).channel
     for clip, log_mel, of_windows in zip(clips, log_mels, scores, strict=True):
         starts = np.asarray(trained.method.starts(len(log_mel)))
-        wave = _read(paths[clip], preset.sample_rate) if clip in paths else None
+        wave = _read(paths[clip], preset.sample_rate, channel) if clip in paths else None
         excerpts[wanted[clip]] = _around_highest(preset, log_mel, starts, trained.config.window, of_windows, wave)
     return excerpts
 
@@ -126,9 +126,9 @@ def _is_of(listed: Clip, stored: StoredClip) -> bool:
     return same and listed.split == "test" and Path(listed.path).parts[-len(name) :] == name
 
 
-def _read(path: str, sample_rate: int) -> np.ndarray | None:
+def _read(path: str, sample_rate: int, channel: int | None) -> np.ndarray | None:
     try:
-        return read_audio(path, sample_rate)
+        return read_audio(path, sample_rate, channel)
     except UserError:  # it was whole when its log-mel was made; a page without this sound is worth having
         return None
 
