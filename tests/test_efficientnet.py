@@ -249,4 +249,11 @@ def test_rematerialisation_keeps_less_and_gives_the_same_gradients(variables, lo
     parameters = 4 * sum(x.size for x in jax.tree.leaves(variables["params"]))
     assert kept_bytes(again) - parameters < 0.5 * (kept_bytes(plain) - parameters)
     one, other = (jax.jit(jax.grad(loss), static_argnums=1)(variables["params"], model) for model in (plain, again))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), one, other)
+    largest = max(float(jnp.abs(x).max()) for x in jax.tree.leaves(one))
+    compared = 0
+    for (path, a), b in zip(jax.tree.leaves_with_path(one), jax.tree.leaves(other), strict=True):
+        # What a BatchNorm takes out again has a gradient of 0: rounding makes it up to 1e-6 of the largest.
+        own = float(jnp.abs(a).max())
+        compared += own > 1e-4 * largest
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-3 * own + 1e-5 * largest, err_msg=jax.tree_util.keystr(path))
+    assert compared > 0.7 * len(jax.tree.leaves(one))
