@@ -8,22 +8,32 @@ import re
 import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import app, flags, logging
 
 from asd_jax.errors import UserError
 
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
+"""What text programs make of the dashes of a flag."""
+
+_HELP = ("-h", "-help", "--help", "--helpshort", "--helpfull", "-?")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def run(main: Callable[[], int | None]) -> None:
-    """Parses the flags and runs `main`; a person's mistake ends in one sentence and exit code 2."""
+def run(main: Callable[..., int | None], takes_words: bool = False) -> None:
+    """Parses the flags and runs `main`; a person's mistake ends in one sentence and exit code 2.
+
+    Words that belong to no flag are a mistake, but where `takes_words`: then `main` is called with their list.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # both are read when TensorFlow is imported, in `main`
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # it would announce itself
     keep_freed_memory()
-    app.run(lambda _: _tell(lambda: _flushed(main)), flags_parser=_parse)
+    app.run(
+        lambda argv: _tell(lambda: _flushed(lambda: main(argv[1:]) if takes_words else main())),
+        flags_parser=lambda argv: _parse(argv, takes_words),
+    )
 
 
 def keep_freed_memory() -> None:
@@ -40,10 +50,35 @@ def keep_freed_memory() -> None:
         mallopt(trim_threshold, -1)  # unsigned: never
 
 
-def _parse(argv: list[str]) -> list[str]:
-    rest = _tell(lambda: parse_flags(argv, flags.FLAGS))
+def _parse(argv: list[str], takes_words: bool) -> list[str]:
+    if set(_HELP) & set(argv[1:]):
+        app.usage(shorthelp="--helpfull" not in argv, writeto_stdout=True)  # absl would exit with 1 after it
+        sys.exit(0)
+
+    def parse() -> list[str]:
+        check_words([word for word in argv[1:] if word and word[0] in _DASHES], takes_words)
+        rest = parse_flags(argv, flags.FLAGS)
+        check_words(rest[1:], takes_words)
+        return rest
+
+    rest = _tell(parse)
     logging.set_verbosity(logging.WARNING)  # Orbax tells every small step
     return rest
+
+
+def check_words(words: Sequence[str], taken: bool) -> None:
+    """Raises a UserError for a word that belongs to no flag; where words are taken, only for one that was to be one."""
+    for word in words:
+        if taken and os.path.exists(word):
+            continue
+        if "=" in word or (word and word[0] in _DASHES):
+            meant = word.lstrip(f"-{_DASHES}")
+            raise UserError(f"{word!r} is no flag: flags begin with two plain dashes, --{meant}")
+        if not taken:
+            raise UserError(
+                f"The word {word!r} belongs to no flag: leave it out, or quote a value of several words, as in "
+                '--flag="two words"; --help shows the flags.'
+            )
 
 
 def _flushed(main: Callable[[], int | None]) -> int | None:
@@ -83,6 +118,10 @@ def _tell(call: Callable[[], Any]) -> Any:
 
 def _sentence(error: OSError) -> str:
     sentence = " ".join(str(error).split())
+    if gone := re.search(r"path\]: (.+?) \[Errno 2\] .*: '\1'", sentence):  # of ml_collections
+        return f"There is no recipe {gone[1]}: name a file such as configs/proxy_outlier.py."
+    if recipe := re.search(r"Failed loading config file .*?path\]: (.+?) \[Errno", sentence):
+        return f"The recipe {recipe[1]} opens a file that is not there: {sentence.rsplit(': ', 1)[-1]}."
     if error.errno in _FULL:
         return f"No space left on the device ({sentence}): free some and run the command again."
     if error.errno == errno.EROFS:

@@ -1,6 +1,6 @@
 """Scores recordings nobody labelled.
 
-python tools/score.py --workdir=W --input=FILE_OR_DIR --output=scores.csv
+python tools/score.py --workdir=W --input=FILE_OR_DIR --output=scores.csv [MORE ...]
 python tools/score.py --workdir=W --input=FILE_OR_DIR --output=scores.csv --piece=10    # long ones, along time
 python tools/score.py --workdir=W --input=DIR --output=scores.csv --follow    # and those that arrive there
 arecord -q -t raw -f S16_LE -r 48000 | python tools/score.py --workdir=W --stdin --sample_rate=48000
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from asd_jax.detector import Detector
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "What tools/train.py wrote.", required=True)
-_INPUT = flags.DEFINE_string("input", None, "An audio file, or a folder of them: any rate, one window long or more.")
+_INPUT = flags.DEFINE_string(
+    "input", None, "An audio file or a folder of them, one window long or more; words after the flags are more of them."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "The CSV file to write: file, score and, with a threshold, decision.")
 _TARGET_FPR = flags.DEFINE_float("target_fpr", 0.1, "Share of normal recordings that may be called anomalous.")
 _MACHINE_ID = flags.DEFINE_string("machine_id", None, "Which machine was recorded, where the workdir knows several.")
@@ -47,31 +49,34 @@ _SHOWN = 20  # lines on the screen; the file has all
 _STDIN_PIECE = 10.0  # seconds, the papers' clips
 
 
-def main() -> int:
-    """Exits with 1 where something could not be scored."""
+def main(words: list[str]) -> int:
+    """Scores --input, and the words as well; exits with 1 where something could not be scored."""
     if not 0 < _TARGET_FPR.value < 1:
         raise UserError(f"--target_fpr={_TARGET_FPR.value} was given: expected a share between 0 and 1, such as 0.1.")
     if _STDIN.value:
-        if _INPUT.value or _OUTPUT.value or _FOLLOW.value or not _SAMPLE_RATE.value:
+        if _INPUT.value or words or _OUTPUT.value or _FOLLOW.value or not _SAMPLE_RATE.value:
             raise UserError("--stdin takes --sample_rate (Hz), and neither --input, --output nor --follow.")
         return _score_stdin()
-    if not (_INPUT.value and _OUTPUT.value):
+    sources = [_INPUT.value] * bool(_INPUT.value) + words
+    if not (sources and _OUTPUT.value):
         raise UserError("--input and --output are needed (or --stdin): name the recordings and the CSV file to write.")
     if _FOLLOW.value and _PIECE.value:
         raise UserError("--follow gives every recording one score: leave --piece out.")
     if _PIECE_HOP.value and not _PIECE.value:
         raise UserError("--piece_hop was given without --piece: give both, such as --piece=10 --piece_hop=5.")
     if _FOLLOW.value:
-        return _follow()
-    return _score_along_time() if _PIECE.value else _score_recordings()
+        if len(sources) > 1:
+            raise UserError(f"--follow watches one folder, and {len(sources)} were given: {', '.join(sources)}.")
+        return _follow(sources[0])
+    return _score_along_time(sources) if _PIECE.value else _score_recordings(sources)
 
 
-def _score_recordings() -> int:
+def _score_recordings(sources: list[str]) -> int:
     from asd_jax import report
     from asd_jax.recordings import score_recordings
 
     outcome = score_recordings(
-        _WORKDIR.value, _INPUT.value, _OUTPUT.value, _TARGET_FPR.value, _MACHINE_ID.value, _SCORE_HOP.value
+        _WORKDIR.value, sources, _OUTPUT.value, _TARGET_FPR.value, _MACHINE_ID.value, _SCORE_HOP.value
     )
     _tell_threshold(outcome.threshold)
     decisions = outcome.decisions or ["-"] * len(outcome.files)
@@ -89,13 +94,13 @@ def _score_recordings() -> int:
     return 1 if outcome.problems else 0
 
 
-def _score_along_time() -> int:
+def _score_along_time(sources: list[str]) -> int:
     from asd_jax import report
     from asd_jax.along_time import PANELS, clock, score_along_time
 
     detector = _detector()
     hop = _PIECE_HOP.value or _PIECE.value
-    outcome = score_along_time(detector, _INPUT.value, _OUTPUT.value, _PIECE.value, hop)
+    outcome = score_along_time(detector, sources, _OUTPUT.value, _PIECE.value, hop)
     stretches = [(one.name, stretch) for one in outcome.recordings for stretch in one.stretches]
     highest = sorted(stretches, key=lambda one: -one[1].highest_score)[:_SHOWN]
     rows = [[clock(one.start), clock(one.end), f"{one.highest_score:.4f}", name] for name, one in highest]
@@ -115,16 +120,16 @@ def _score_along_time() -> int:
     return 1 if outcome.problems else 0
 
 
-def _follow() -> int:
+def _follow(folder: str) -> int:
     from asd_jax.follow import follow
 
     detector = _detector()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    print(f"Watching {_INPUT.value}; Ctrl-C ends it.", flush=True)
+    print(f"Watching {folder}; Ctrl-C ends it.", flush=True)
     count = 0
-    for one in follow(detector, _INPUT.value, _OUTPUT.value, _SETTLE.value, stop):
+    for one in follow(detector, folder, _OUTPUT.value, _SETTLE.value, stop):
         count += one.problem is None
         text = f"Not scored: {one.problem}" if one.problem else f"{one.score:.4f} {detector.decision(one.score)}"
         print(text if one.problem else f"{text:<18} {one.name}", flush=True)
@@ -175,4 +180,4 @@ def _tell_threshold(threshold: float | None) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, takes_words=True)
