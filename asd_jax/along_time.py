@@ -20,7 +20,7 @@ from asd_jax.detector import Detector
 from asd_jax.errors import UserError
 from asd_jax.files import whole_file, write_atomically
 from asd_jax.pieces import Piece, Sound, cut, open_sound
-from asd_jax.recordings import find_recordings, recording_name
+from asd_jax.recordings import find_recordings
 
 PANELS = 8
 """Of a picture; of more recordings those with the highest scores are drawn."""
@@ -114,8 +114,8 @@ def _log_mel(detector: Detector, rate: int, piece: Piece) -> tuple[np.ndarray | 
         return None, str(error)
 
 
-def score_along_time(detector: Detector, source: str, output: str, piece: float, hop: float) -> Outcome:
-    """Scores a recording, or all below a folder, along time.
+def score_along_time(detector: Detector, sources: Sequence[str], output: str, piece: float, hop: float) -> Outcome:
+    """Scores recordings, and all below folders, along time.
 
     Writes `output`, a CSV with the columns file, start, end, score and, where there is a threshold, decision; beside it
     a picture (`.png`) and, with a threshold, `_stretches.csv`. What is kept in memory of a recording is three numbers
@@ -123,7 +123,7 @@ def score_along_time(detector: Detector, source: str, output: str, piece: float,
 
     Args:
         detector: what scores.
-        source: an audio file or a folder of them.
+        sources: audio files, and folders of them.
         output: the CSV file.
         piece: seconds of a piece.
         hop: seconds from one piece to the next, at most `piece`.
@@ -135,8 +135,7 @@ def score_along_time(detector: Detector, source: str, output: str, piece: float,
     decided = detector.threshold is not None
     outcome = Outcome([], [], [])
     with _table(output, ["file", "start", "end", "score"] + ["decision"] * decided) as table:
-        for file in find_recordings(source):
-            name = recording_name(file, source)
+        for name, file in find_recordings(sources):
             bounds, scores, silences = [], [], []
             try:
                 with open_sound(file) as sound, _progress(sound, name):

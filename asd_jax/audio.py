@@ -11,9 +11,6 @@ import soxr
 
 from asd_jax.errors import UserError, is_one_line
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
-"""Of the files that count as recordings."""
-
 _UNKNOWN_SIZE = 0xFFFFFFFF  # what a recorder writes that streams and never learns the length
 _LOWEST_RATE, _HIGHEST_RATE = 1000, 1_000_000  # Hz; beyond, a header is damaged and resampling takes all memory
 _ROUNDING = 2**-21  # of the largest sample: what differs by less is noise of float32, or of 24 bits

@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from asd_jax.audio_files import audio_files
 from asd_jax.detector import Detector
 from asd_jax.errors import UserError
-from asd_jax.recordings import recording_name, recordings_below
+from asd_jax.recordings import recording_name
 
 _LOOKS = 4  # at the folder, within the time in which a finished file does not change
 
@@ -43,7 +44,7 @@ class Arrivals:
         Each is given once; again where it has changed since, unless its name is `done`.
         """
         seen, ready = {}, []
-        for file in recordings_below(self.folder):
+        for file in map(str, audio_files(self.folder)):
             name = recording_name(file, self.folder)
             if name in self.done:
                 continue

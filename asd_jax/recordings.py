@@ -5,11 +5,12 @@ import dataclasses
 import io
 import os
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from asd_jax.audio import SUFFIXES
+from asd_jax.audio_files import SUFFIXES, audio_files
 from asd_jax.detector import load_detector
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
@@ -38,24 +39,24 @@ class Outcome:
 
 def score_recordings(
     workdir: str,
-    source: str,
+    sources: Sequence[str],
     output: str,
     target_fpr: float,
     machine_id: str | None = None,
     score_hop: int | None = None,
 ) -> Outcome:
-    """Scores a file, or all audio files below a folder, with the runs of a workdir.
+    """Scores audio files, and all below folders, with the runs of a workdir.
 
     Writes `output`, a CSV with the columns file, score and, where there is a threshold, decision. The other arguments
     as in `load_detector`.
     """
-    files = find_recordings(source)
+    found = find_recordings(sources)
     detector = load_detector(workdir, target_fpr, machine_id, score_hop)
     scored, problems, long = [], [], 0
 
     def read() -> Iterator[tuple[str, np.ndarray]]:
         nonlocal long
-        for file in tqdm(files, unit="clip"):
+        for name, file in tqdm(found, unit="clip"):
             try:
                 wave = detector.read(file)
                 log_mel = detector.log_mel(wave, file)
@@ -63,43 +64,48 @@ def score_recordings(
                 problems.append(str(error))
                 continue
             long += len(wave) > _LONG * detector.preset.sample_rate
-            scored.append(file)
+            scored.append((name, file))
             yield file, log_mel
 
     scores = detector.scores(read())
     if long:
         print(f"{long} recording(s) longer than {_LONG} s got one score each: --piece=10 scores them along time.")
     decisions = [] if detector.threshold is None else [detector.decision(score) for score in scores]
-    names = [recording_name(file, source) for file in scored]
-    columns = {"file": names, "score": scores.tolist()} | ({"decision": decisions} if decisions else {})
+    columns = {"file": [name for name, _ in scored], "score": scores.tolist()} | (
+        {"decision": decisions} if decisions else {}
+    )
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(columns)
     rows.writerows(zip(*columns.values(), strict=True))
     write_atomically(output, text.getvalue())
-    return Outcome(scored, scores, detector.threshold, decisions, problems)
+    return Outcome([file for _, file in scored], scores, detector.threshold, decisions, problems)
 
 
-def find_recordings(source: str) -> list[str]:
-    """The audio file itself, or all below a folder, sorted."""
-    if os.path.isfile(source):
-        return [source]
-    if not os.path.isdir(source):
-        raise UserError(f"--input={source} does not exist: expected an audio file or a folder of them.")
-    found = recordings_below(source)
-    if not found:
-        raise UserError(f"--input={source} holds no audio file: expected {', '.join(SUFFIXES)}.")
-    return found
+class Recording(NamedTuple):
+    """What a table calls a recording, and its file."""
+
+    name: str
+    file: str
 
 
-def recordings_below(folder: str) -> list[str]:
-    """All audio files in a folder and below it, sorted."""
-    return sorted(
-        os.path.join(where, name)
-        for where, _, names in os.walk(folder)
-        for name in names
-        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
-    )
+def find_recordings(sources: Sequence[str]) -> list[Recording]:
+    """The audio files among the sources, and all below the folders among them, each once.
+
+    A name is the path as it was given, or where the only source is a folder the path below it.
+    """
+    found: dict[str, Recording] = {}
+    for source in sources:
+        if os.path.isfile(source):
+            files = [source]
+        elif not os.path.isdir(source):
+            raise UserError(f"There is no {source}: expected an audio file or a folder of them.")
+        elif not (files := [str(path) for path in audio_files(source)]):
+            raise UserError(f"{source} holds no audio file: expected {', '.join(SUFFIXES)}.")
+        for file in files:
+            name = recording_name(file, source) if len(sources) == 1 else file
+            found.setdefault(os.path.realpath(file), Recording(name, file))
+    return list(found.values())
 
 
 def recording_name(file: str, source: str) -> str:

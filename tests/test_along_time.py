@@ -57,14 +57,14 @@ def rows_of(path):
 
 
 def test_every_piece_scores_as_if_it_were_a_file(detector, workdir, recording, tmp_path):
-    outcome = score_along_time(detector, str(recording), str(tmp_path / "out.csv"), 2.0, 1.5)
+    outcome = score_along_time(detector, [str(recording)], str(tmp_path / "out.csv"), 2.0, 1.5)
     rows = rows_of(tmp_path / "out.csv")
     samples, _ = soundfile.read(recording, dtype="int16")
     (tmp_path / "saved").mkdir()
     for i, row in enumerate(rows):
         begin, end = (round(float(row[key]) * RATE) for key in ("start", "end"))
         soundfile.write(tmp_path / "saved" / f"{i:03d}.wav", samples[begin:end], RATE)
-    alone = score_recordings(workdir, str(tmp_path / "saved"), str(tmp_path / "alone.csv"), 0.1)
+    alone = score_recordings(workdir, [str(tmp_path / "saved")], str(tmp_path / "alone.csv"), 0.1)
     assert len(rows) == 27 and float(rows[-1]["end"]) == 41
     silent = [i for i, row in enumerate(rows) if not row["score"]]
     assert silent == [7] and "silent" in alone.problems[0] and (rows[7]["start"], rows[7]["decision"]) == ("10.500", "")
@@ -89,7 +89,7 @@ def test_what_is_written_beside_the_table(detector, recording, tmp_path):
     (folder / "cut.wav").write_bytes(recording.read_bytes()[:800_000])
     (folder / "none.wav").write_text("no audio")
     write_tone(folder / "short.wav", LOW, 0, seconds=0.5)
-    outcome = score_along_time(detector, str(folder), str(tmp_path / "new" / "out.csv"), 2.0, 2.0)
+    outcome = score_along_time(detector, [str(folder)], str(tmp_path / "new" / "out.csv"), 2.0, 2.0)
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["out.csv", "out.png", "out_stretches.csv"]
     assert [one.name for one in outcome.recordings] == ["cut.wav", "short.wav", "whole.wav"]
     assert ["truncated" in outcome.problems[0], "no audio" in outcome.problems[1], len(outcome.problems)] == [
@@ -130,7 +130,7 @@ def test_a_picture_has_a_panel_for_each_of_the_highest(monkeypatch):
 )
 def test_pieces_that_cannot_be_are_refused(detector, recording, tmp_path, piece, hop, said):
     with pytest.raises(UserError, match=said):
-        score_along_time(detector, str(recording), str(tmp_path / "out.csv"), piece, hop)
+        score_along_time(detector, [str(recording)], str(tmp_path / "out.csv"), piece, hop)
 
 
 def test_a_stopped_run_leaves_the_old_table(detector, recording, tmp_path, monkeypatch):
@@ -142,7 +142,7 @@ def test_a_stopped_run_leaves_the_old_table(detector, recording, tmp_path, monke
 
     monkeypatch.setattr(along_time, "score_pieces", stopped)
     with pytest.raises(KeyboardInterrupt):
-        score_along_time(detector, str(recording), str(tmp_path / "out.csv"), 2, 2)
+        score_along_time(detector, [str(recording)], str(tmp_path / "out.csv"), 2, 2)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out.csv", "old")]
 
 
@@ -188,7 +188,7 @@ def test_a_watched_folder_is_scored_once_and_goes_on_after_a_crash(detector, wor
     assert next(arrived).name == "half.wav"
     stop.set()
     assert list(arrived) == []
-    score_recordings(workdir, str(folder), str(tmp_path / "all.csv"), 0.1)
+    score_recordings(workdir, [str(folder)], str(tmp_path / "all.csv"), 0.1)
     rows, expected = ({row.pop("file"): row for row in rows_of(path)} for path in (output, tmp_path / "all.csv"))
     assert output.read_text().count("\n") == 4 and rows.keys() == expected.keys()
     for name, row in rows.items():

@@ -61,7 +61,7 @@ def workdir(tmp_path_factory):
 def test_every_command_takes_the_channel_that_was_prepared(workdir, new, tmp_path):
     detector = load_detector(workdir, 0.1)
     assert detector.channel == 1
-    stereo = score_recordings(workdir, str(new), str(tmp_path / "stereo.csv"), 0.1)
+    stereo = score_recordings(workdir, [str(new)], str(tmp_path / "stereo.csv"), 0.1)
     outcome = dict(zip(stereo.files, stereo.scores, strict=False))
     # The mono files in the folder below have no channel 1.
     assert [file for file in stereo.files if "mono" not in file] == stereo.files and len(stereo.problems) == 2

@@ -36,7 +36,9 @@ def test_separable_sounds_are_told_apart_and_new_recordings_decided(config, tmp_
         write_tone(tmp_path / "new" / f"low_{i}.wav", LOW, 5000 + i)
         write_tone(tmp_path / "new" / f"high_{i}.wav", HIGH, 6000 + i)
     write_tone(tmp_path / "new" / "short.wav", LOW, 1, seconds=0.5)
-    outcome = recordings.score_recordings(str(tmp_path / "run"), str(tmp_path / "new"), str(tmp_path / "out.csv"), 0.1)
+    outcome = recordings.score_recordings(
+        str(tmp_path / "run"), [str(tmp_path / "new")], str(tmp_path / "out.csv"), 0.1
+    )
     assert len(outcome.files) == 12 and len(outcome.problems) == 1
     assert "short.wav" in outcome.problems[0] and "too short" in outcome.problems[0]
     decided = dict(line.split(",")[::2] for line in (tmp_path / "out.csv").read_text().splitlines()[1:])
@@ -90,7 +92,7 @@ def test_without_held_back_clips_there_is_no_threshold(config, data_dir, tmp_pat
     config.num_epochs = 1
     train.train(config, str(tmp_path / "run"))
     clip = sorted(pathlib.Path(data_dir).parent.glob("raw/dev_data/drill/test/*.wav"))[0]
-    outcome = recordings.score_recordings(str(tmp_path / "run"), str(clip), str(tmp_path / "out.csv"), 0.1)
+    outcome = recordings.score_recordings(str(tmp_path / "run"), [str(clip)], str(tmp_path / "out.csv"), 0.1)
     assert outcome.threshold is None
     assert (tmp_path / "out.csv").read_text().startswith("file,score\n")
 
@@ -99,7 +101,7 @@ def test_new_recordings_score_as_the_same_clips_from_records(config, data_dir, t
     config.num_epochs = 1
     train.train(config, str(tmp_path / "run"))
     raw = pathlib.Path(data_dir).parent / "raw/dev_data/drill/test"
-    outcome = recordings.score_recordings(str(tmp_path / "run"), str(raw), str(tmp_path / "out.csv"), 0.1)
+    outcome = recordings.score_recordings(str(tmp_path / "run"), [str(raw)], str(tmp_path / "out.csv"), 0.1)
     store = records.open_store(str(data_dir), "paper1")
     clips, log_mels = zip(*store.clips(("drill", "00"), "test"), strict=True)
     trained = scoring.load_trained(str(tmp_path / "run"))

@@ -46,7 +46,7 @@ def trained(data_dir, tmp_path_factory):
 
 def test_the_example_scores_as_the_library_without_it(trained, tmp_path):
     workdir, out, clips, model = trained
-    outcome = recordings.score_recordings(str(workdir), str(clips), str(tmp_path / "scores.csv"), 0.1)
+    outcome = recordings.score_recordings(str(workdir), [str(clips)], str(tmp_path / "scores.csv"), 0.1)
     run = [sys.executable, "-c", ONLY, str(out / "example.py"), *outcome.files]
     lines = subprocess.run(run, capture_output=True, text=True, check=True).stdout.splitlines()
     scores, decisions, names = zip(*(line.split(" ", 2) for line in lines), strict=True)

@@ -12,7 +12,8 @@ import soundfile
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from asd_jax.audio import SUFFIXES, read_audio
+from asd_jax.audio import read_audio
+from asd_jax.audio_files import SUFFIXES
 from asd_jax.datasets import DATASETS, check
 from asd_jax.errors import is_one_line
 from asd_jax.features import PRESETS, WaveStatistics, log_mels

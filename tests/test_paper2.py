@@ -112,7 +112,7 @@ def test_new_recordings_need_to_be_told_whose_they_are(workdir, tmp_path):
     for i in range(4):
         write_tone(tmp_path / "new" / f"good_{i}.wav", TONES["drill", "03"], 7000 + i)
         write_tone(tmp_path / "new" / f"bad_{i}.wav", FAULT, 8000 + i)
-    arguments = (str(workdir), str(tmp_path / "new"), str(tmp_path / "scores.csv"), 0.1)
+    arguments = (str(workdir), [str(tmp_path / "new")], str(tmp_path / "scores.csv"), 0.1)
     with pytest.raises(UserError, match=r"knows several machines \(00, 03\): say which one by --machine_id"):
         recordings.score_recordings(*arguments)
     outcome = recordings.score_recordings(*arguments, machine_id="03")

@@ -9,8 +9,9 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from asd_jax.audio_files import audio_files
 from asd_jax.clips import Clip
-from asd_jax.datasets.folder import audio_files, choose_types, unzip_first, zip_files
+from asd_jax.datasets.folder import choose_types, unzip_first, zip_files
 from asd_jax.errors import UserError
 
 MACHINE_TYPE = "AudioSet"
@@ -50,7 +51,7 @@ def list_clips(
         UserError: nothing found, a list of segments that cannot be read, or another machine type was named.
     """
     raw = Path(raw_dir)
-    files = list({path.stem: path for path in sorted(audio_files(raw), reverse=True)}.values())
+    files = list({path.stem: path for path in reversed(audio_files(raw))}.values())
     if (raw / SEGMENTS).is_file():
         files = _listed(files, raw / SEGMENTS, print if misfits is None else misfits.append)
     if not files:

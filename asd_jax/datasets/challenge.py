@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from asd_jax.audio_files import is_visible
 from asd_jax.clips import Clip
-from asd_jax.datasets.folder import DEFAULT_GROUP, check_name, choose_types, is_visible, misfit, unzip_first, zip_files
+from asd_jax.datasets.folder import DEFAULT_GROUP, check_name, choose_types, misfit, unzip_first, zip_files
 from asd_jax.errors import UserError
 from asd_jax.label_list import LabelList, read_label_list
 

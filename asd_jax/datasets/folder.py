@@ -8,7 +8,7 @@ import urllib.parse
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from asd_jax.audio import SUFFIXES
+from asd_jax.audio_files import audio_files
 from asd_jax.clips import Clip
 from asd_jax.errors import UserError, is_one_line, one_line
 
@@ -163,21 +163,6 @@ def _from_path(path: Path, raw: Path, groups: Mapping[str, str]) -> Clip:
         raise UserError(f"{path} is called both normal and anomaly; rename the file or its folder.")
     label = _train_is_normal(next(iter(labels), None), split, str(path))
     return Clip(machine_type, machine_id, split, str(path), label, group=groups.get(machine_type, DEFAULT_GROUP))
-
-
-def audio_files(folder: Path) -> list[Path]:
-    """The recordings in a folder and below it, in no order."""
-    found = []
-    for where, subfolders, names in os.walk(folder, followlinks=True):
-        subfolders[:] = [name for name in subfolders if is_visible(name)]
-        # A YouTube ID may begin with "__"; only folders of an operating system do.
-        found += [Path(where, name) for name in names if name[0] != "." and name.lower().endswith(SUFFIXES)]
-    return found
-
-
-def is_visible(name: str) -> bool:
-    """False for what operating systems leave behind: `.DS_Store`, `._clip.wav`, `__MACOSX`."""
-    return not name.startswith((".", "__"))
 
 
 def _check_machine(machine_type: str, machine_id: str, where: str) -> None:

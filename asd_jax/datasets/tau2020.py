@@ -7,8 +7,9 @@ normal nor anomalous.
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from asd_jax.audio_files import audio_files
 from asd_jax.clips import Clip
-from asd_jax.datasets.folder import audio_files, choose_types, unzip_first, zip_files
+from asd_jax.datasets.folder import choose_types, unzip_first, zip_files
 from asd_jax.errors import UserError
 
 MACHINE_TYPE = "TAU2020"

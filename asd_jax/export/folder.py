@@ -219,7 +219,7 @@ def _checked(folder: pathlib.Path, program: Program, detector: Detector, source:
 def _recorded(source: str, detector: Detector, samples: int) -> dict[str, np.ndarray]:
     """File name -> the beginning of each recording that is long enough."""
     waves = {}
-    for file in tqdm(recordings.find_recordings(source), unit="clip", desc="reading"):
+    for _, file in tqdm(recordings.find_recordings([source]), unit="clip", desc="reading"):
         wave = detector.read(file)
         if len(wave) >= samples:
             waves[file] = wave[:samples]

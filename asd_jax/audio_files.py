@@ -1,0 +1,50 @@
+"""Which files below a folder are recordings: one walk for all commands."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
+"""Of the files that count as recordings, in any letter case."""
+
+
+def audio_files(folder: str | os.PathLike) -> list[Path]:
+    """The recordings in a folder and below it, sorted."""
+    return sorted(path for path in files_below(folder) if path.name.lower().endswith(SUFFIXES))
+
+
+def files_below(folder: str | os.PathLike) -> Iterator[Path]:
+    """All files in a folder and below it, in no order: those of linked folders too, but nothing hidden.
+
+    What can be reached in several ways is found once: where it lies, or where the first link to it is. So a link to a
+    folder above adds nothing.
+    """
+    seen, waiting, links, linked_files = set(), [os.fspath(folder)], [], []
+    while waiting or links:
+        where = waiting.pop() if waiting else links.pop(0)
+        real = os.path.realpath(where)
+        if real in seen or not os.path.isdir(where):
+            continue
+        seen.add(real)
+        with contextlib.suppress(FileNotFoundError), os.scandir(where) as entries:  # may be gone between two looks
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if not is_visible(entry.name):
+                    continue
+                if entry.is_dir():
+                    (links if entry.is_symlink() else waiting).append(entry.path)
+                elif entry.is_symlink():
+                    linked_files.append(entry.path)
+                else:
+                    yield Path(entry.path)
+    for path in linked_files:
+        real = os.path.realpath(path)
+        found = os.path.dirname(real) in seen and is_visible(os.path.basename(real)) and os.path.exists(real)
+        if not found and real not in seen:
+            seen.add(real)
+            yield Path(path)
+
+
+def is_visible(name: str) -> bool:
+    """False for what is hidden and what operating systems leave behind: `.DS_Store`, `._clip.wav`, `__MACOSX`."""
+    return not name.startswith(".") and name != "__MACOSX"
