@@ -6,6 +6,7 @@ import io
 import itertools
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 from tqdm import tqdm
 
-from asd_jax.audio import waveform
+from asd_jax.audio import low_rates_told, waveform
 from asd_jax.detector import Detector
 from asd_jax.errors import UserError
 from asd_jax.files import whole_file, write_atomically
@@ -133,12 +134,13 @@ def score_along_time(detector: Detector, sources: Sequence[str], output: str, pi
     """
     check_pieces(detector, piece, hop)
     decided = detector.threshold is not None
-    outcome = Outcome([], [], [])
+    outcome, rates = Outcome([], [], []), Counter()
     with _table(output, ["file", "start", "end", "score"] + ["decision"] * decided) as table:
         for name, file in find_recordings(sources):
             bounds, scores, silences = [], [], []
             try:
                 with open_sound(file) as sound, _progress(sound, name):
+                    rates[sound.rate] += 1
                     for one in score_pieces(detector, sound, piece, hop):
                         bounds.append((one.start, one.end))
                         scores.append(one.score)
@@ -157,6 +159,8 @@ def score_along_time(detector: Detector, sources: Sequence[str], output: str, pi
                 bounds, scores = np.array(bounds), np.array(scores)
                 stretches = find_stretches(bounds, scores, detector.threshold) if decided else []
                 outcome.recordings.append(Recording(name, bounds, scores, stretches))
+    if low := low_rates_told(rates, detector.preset.sample_rate):
+        print(f"Warning: {low}")
     stem = os.path.splitext(output)[0]
     if decided:
         with _table(f"{stem}_stretches.csv", ["file", "start", "end", "highest_score"]) as table:

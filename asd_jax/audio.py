@@ -3,7 +3,8 @@
 import contextlib
 import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import soundfile
@@ -40,13 +41,28 @@ def open_audio(path: str) -> soundfile.SoundFile:
     return file
 
 
-def read_audio(path: str, sample_rate: int, channel: int | None = None) -> np.ndarray:
+def low_rates_told(rates: Mapping[int, int], sample_rate: int) -> str | None:
+    """One sentence about the recordings (sample rate -> number) below the features' rate; None without any."""
+    low = {rate: count for rate, count in sorted(rates.items()) if rate < sample_rate}
+    if not low:
+        return None
+    of_rates = ", ".join(f"{count} of {rate} Hz" for rate, count in low.items())
+    return (
+        f"{sum(low.values())} recordings are below {sample_rate} Hz ({of_rates}): nothing is heard of them above half "
+        "their rate, by which alone they can be told from others."
+    )
+
+
+def read_audio(
+    path: str, sample_rate: int, channel: int | None = None, rates: Counter[int] | None = None
+) -> np.ndarray:
     """Reads a recording of any format, rate and channel count that libsndfile knows.
 
     Args:
         path: the audio file.
         sample_rate: in Hz; other rates are resampled (soxr, high quality).
         channel: which to take, from 0; the mean over the channels where None.
+        rates: counts the recording's own sample rate.
 
     Returns:
         The waveform: float32 [samples], full scale 1.
@@ -57,6 +73,8 @@ def read_audio(path: str, sample_rate: int, channel: int | None = None) -> np.nd
     with open_audio(path) as file:
         blocks = list(read_blocks(file))
         rate = file.samplerate
+    if rates is not None:
+        rates[rate] += 1
     try:
         if not blocks:
             raise UserError(f"{path} holds no samples")

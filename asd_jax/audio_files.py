@@ -2,16 +2,37 @@
 
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
-"""Of the files that count as recordings, in any letter case."""
+SUFFIXES = (
+    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc"),
+    *(".au", ".snd", ".caf", ".nist", ".sph", ".voc", ".avr", ".paf", ".pvf", ".ircam", ".sf", ".8svx", ".svx"),
+)
+"""Of the files that count as recordings, in any letter case: what libsndfile knows by its header."""
+
+_UNREAD = (
+    *(".m4a", ".mp4", ".aac", ".wma", ".amr", ".ape", ".wv", ".tta", ".mka", ".mkv", ".webm", ".3gp", ".ac3", ".dts"),
+    *(".dsf", ".dff", ".mov", ".avi", ".raw", ".pcm", ".tdms"),
+)
 
 
 def audio_files(folder: str | os.PathLike) -> list[Path]:
     """The recordings in a folder and below it, sorted."""
     return sorted(path for path in files_below(folder) if path.name.lower().endswith(SUFFIXES))
+
+
+def unread_told(folder: str | os.PathLike) -> str | None:
+    """One sentence about the recordings below a folder whose format is not read; None where there are none."""
+    unread = [path for path in files_below(folder) if path.name.lower().endswith(_UNREAD)]
+    if not unread:
+        return None
+    kinds = Counter(path.suffix.lower() for path in unread)
+    return (
+        f"{len(unread)} files are of a format that is not read ({', '.join(f'{n} {s}' for s, n in kinds.items())}; "
+        f"the first is {min(unread)}): convert them to one that is, such as .wav, .flac, .w64, .ogg or .mp3."
+    )
 
 
 def files_below(folder: str | os.PathLike) -> Iterator[Path]:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -40,9 +41,9 @@ class Detector:
         """The shortest sound that can be scored."""
         return (self.trained.config.window - 1) * self.preset.hop / self.preset.sample_rate
 
-    def read(self, path: str) -> np.ndarray:
-        """The waveform [samples] of a recording; errors as in `read_audio`."""
-        return read_audio(path, self.preset.sample_rate, self.channel)
+    def read(self, path: str, rates: Counter[int] | None = None) -> np.ndarray:
+        """The waveform [samples] of a recording; `rates` and errors as in `read_audio`."""
+        return read_audio(path, self.preset.sample_rate, self.channel, rates)
 
     def log_mel(self, wave: np.ndarray, name: str) -> np.ndarray:
         """The log-mel [frames, mels] of a waveform; a UserError that begins with `name` says that it is too short."""

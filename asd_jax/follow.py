@@ -5,9 +5,11 @@ import io
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from asd_jax.audio import low_rates_told
 from asd_jax.audio_files import audio_files
 from asd_jax.detector import Detector
 from asd_jax.errors import UserError
@@ -76,25 +78,29 @@ def follow(detector: Detector, folder: str, output: str, settle: float, stop: th
     if not os.path.isdir(folder):
         raise UserError(f"--input={folder} is no folder: --follow needs one to watch.")
     columns = ["file", "score"] + ["decision"] * (detector.threshold is not None)
-    arrivals = Arrivals(folder, settle, _rows_of(output, columns))
+    arrivals, rates = Arrivals(folder, settle, _rows_of(output, columns)), Counter()
     with open(output, "a", encoding="utf-8", newline="") as table:
         if not table.tell():
             _append(table, columns)
-        while not stop.is_set():
-            for file in arrivals.finished(time.monotonic()):
-                if stop.is_set():
-                    return
-                name = recording_name(file, folder)
-                try:
-                    log_mel = detector.log_mel(detector.read(file), file)
-                except UserError as error:
-                    yield Arrived(name, float("nan"), str(error))
-                    continue
-                score = detector.score_alone(name, log_mel)
-                _append(table, [name, score, detector.decision(score)][: len(columns)])
-                arrivals.done.add(name)
-                yield Arrived(name, score, None)
-            stop.wait(settle / _LOOKS)
+        try:
+            while not stop.is_set():
+                for file in arrivals.finished(time.monotonic()):
+                    if stop.is_set():
+                        return
+                    name = recording_name(file, folder)
+                    try:
+                        log_mel = detector.log_mel(detector.read(file, rates), file)
+                    except UserError as error:
+                        yield Arrived(name, float("nan"), str(error))
+                        continue
+                    score = detector.score_alone(name, log_mel)
+                    _append(table, [name, score, detector.decision(score)][: len(columns)])
+                    arrivals.done.add(name)
+                    yield Arrived(name, score, None)
+                stop.wait(settle / _LOOKS)
+        finally:
+            if low := low_rates_told(rates, detector.preset.sample_rate):
+                print(f"Warning: {low}")
 
 
 def _rows_of(output: str, columns: list[str]) -> set[str]:

@@ -34,6 +34,7 @@ class MachineRecords:
         left_out: one sentence for each clip that could not be used.
         found: digest of the clips that were found in the raw folder.
         channel: of its recordings, from 0; the mean over all where None.
+        rates: sample rate of the recordings -> number of stored clips; nothing where older data do not say it.
     """
 
     dataset: str
@@ -47,6 +48,7 @@ class MachineRecords:
     left_out: tuple[str, ...]
     found: str
     channel: int | None = None
+    rates: Mapping[str, int] | None = None
 
     @property
     def machine(self) -> Machine:

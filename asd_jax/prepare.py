@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,7 +14,7 @@ import tqdm
 from etils import epath
 
 from asd_jax import locks, records
-from asd_jax.audio import read_audio
+from asd_jax.audio import low_rates_told, read_audio
 from asd_jax.clips import Clip, Machine
 from asd_jax.errors import UserError
 from asd_jax.features import find_preset, log_mels
@@ -82,12 +83,13 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class _Result:
-    """Of one clip: its log-mel [frames, mels], or the sentence that says why it is left out."""
+    """Of one clip: its log-mel [frames, mels] or the sentence that says why it is left out; its own sample rate."""
 
     clip: Clip
     log_mel: np.ndarray | None
     seconds: float
     left_out: str | None
+    rate: int
 
 
 def prepare(
@@ -280,13 +282,14 @@ def _update_statistics(
 
 def _compute(clip: Clip, manifest: Manifest) -> _Result:
     preset, statistics = manifest.preset, manifest.wave_statistics(clip.machine_type)
+    rates: Counter[int] = Counter()
     try:
-        wave = read_audio(clip.path, preset.sample_rate, clip.channel)
+        wave = read_audio(clip.path, preset.sample_rate, clip.channel, rates)
         log_mel = log_mels(preset, wave, clip.path, statistics)
         stored = half(log_mel) if manifest.dtype == "float16" else log_mel
-        return _Result(clip, stored, len(wave) / preset.sample_rate, None)
+        return _Result(clip, stored, len(wave) / preset.sample_rate, None, *rates)
     except UserError as error:
-        return _Result(clip, None, 0.0, str(error))
+        return _Result(clip, None, 0.0, str(error), 0)
 
 
 def write_shard(manifest: Manifest, shard: Shard) -> None:
@@ -297,7 +300,7 @@ def write_shard(manifest: Manifest, shard: Shard) -> None:
 def _write(manifest: Manifest, shard: Shard, results: Iterable[_Result], tick: Callable[[], object]) -> None:
     """Writes the results of one shard's clips, in their order, and then its summary; calls `tick` after every clip."""
     serialize = records.features(manifest.preset, manifest.dtype).serialize_example
-    stored, seconds, left_out = 0, 0.0, []
+    stored, seconds, left_out, rates = 0, 0.0, [], Counter()
     with records.shard_writer(shard.path) as writer:
         for index, (expected, result) in enumerate(zip(shard.clips, results, strict=True), shard.first):
             clip = result.clip
@@ -316,14 +319,15 @@ def _write(manifest: Manifest, shard: Shard, results: Iterable[_Result], tick: C
                 }
                 writer.write(serialize(example))
                 stored, seconds = stored + 1, seconds + result.seconds
+                rates[result.rate] += 1
             tick()
-    summary = {"clips": stored, "seconds": seconds, "left_out": left_out}
+    summary = {"clips": stored, "seconds": seconds, "left_out": left_out, "rates": rates}
     write_atomically(shard.summary, json.dumps(summary))
 
 
 def _complete(manifest: Manifest, machine: MachineRecords, shards: Sequence[Shard]) -> list[str]:
     """Puts the finished shards of a machine where they are read, and lists them. Returns why clips are left out."""
-    kind = {"clips": int, "seconds": float, "left_out": list[str]}
+    kind = {"clips": int, "seconds": float, "left_out": list[str], "rates": dict[str, int] | None}
     if gone := [shard.path for shard in shards if not shard.is_complete()]:
         raise UserError(
             f"{gone[0]} was written and is gone: another preparation uses {manifest.data_dir} at the same time: "
@@ -344,6 +348,7 @@ def _complete(manifest: Manifest, machine: MachineRecords, shards: Sequence[Shar
             clips={split: sum(count for _, count in files) for split, files in finished.items()},
             seconds=sum(summary["seconds"] for summary in summaries),
             left_out=tuple(left_out),
+            rates=dict(sum((Counter(summary["rates"]) for summary in summaries), Counter())),
         )
         write_manifest(manifest)
         records.partial_folder(manifest.data_dir, machine).rmtree()
@@ -359,4 +364,6 @@ def format_lines(prepared: Prepared) -> list[str]:
         train, test = (sum(machine.clips.get(split, 0) for machine in group) for split in records.SPLITS)
         seconds = sum(machine.seconds for machine in group)
         lines.append(f"{machine_type:<20}{len(group):>9}{train:>8}{test:>8}{seconds:>11.0f}")
-    return lines
+    rates = sum((Counter(machine.rates) for machine in mine), Counter())
+    low = low_rates_told({int(rate): count for rate, count in rates.items()}, prepared.manifest.preset.sample_rate)
+    return [*lines, f"Warning: {low}"] if low else lines

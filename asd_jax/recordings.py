@@ -4,13 +4,15 @@ import csv
 import dataclasses
 import io
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from asd_jax.audio_files import SUFFIXES, audio_files
+from asd_jax.audio import low_rates_told
+from asd_jax.audio_files import SUFFIXES, audio_files, unread_told
 from asd_jax.detector import load_detector
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
@@ -52,13 +54,13 @@ def score_recordings(
     """
     found = find_recordings(sources)
     detector = load_detector(workdir, target_fpr, machine_id, score_hop)
-    scored, problems, long = [], [], 0
+    scored, problems, long, rates = [], [], 0, Counter()
 
     def read() -> Iterator[tuple[str, np.ndarray]]:
         nonlocal long
         for name, file in tqdm(found, unit="clip"):
             try:
-                wave = detector.read(file)
+                wave = detector.read(file, rates)
                 log_mel = detector.log_mel(wave, file)
             except UserError as error:
                 problems.append(str(error))
@@ -68,6 +70,8 @@ def score_recordings(
             yield file, log_mel
 
     scores = detector.scores(read())
+    if low := low_rates_told(rates, detector.preset.sample_rate):
+        print(f"Warning: {low}")
     if long:
         print(f"{long} recording(s) longer than {_LONG} s got one score each: --piece=10 scores them along time.")
     decisions = [] if detector.threshold is None else [detector.decision(score) for score in scores]
@@ -100,8 +104,12 @@ def find_recordings(sources: Sequence[str]) -> list[Recording]:
             files = [source]
         elif not os.path.isdir(source):
             raise UserError(f"There is no {source}: expected an audio file or a folder of them.")
-        elif not (files := [str(path) for path in audio_files(source)]):
-            raise UserError(f"{source} holds no audio file: expected {', '.join(SUFFIXES)}.")
+        else:
+            files = [str(path) for path in audio_files(source)]
+            if unread := unread_told(source):
+                print(f"Warning: {unread}")
+            if not files:
+                raise UserError(f"{source} holds no audio file: expected {', '.join(SUFFIXES)}.")
         for file in files:
             name = recording_name(file, source) if len(sources) == 1 else file
             found.setdefault(os.path.realpath(file), Recording(name, file))

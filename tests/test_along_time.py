@@ -201,6 +201,31 @@ def test_a_watched_folder_is_scored_once_and_goes_on_after_a_crash(detector, wor
     assert (tmp_path / "other.csv").read_text() == "mine"
 
 
+def test_recordings_of_low_rates_and_unread_formats_are_told_and_what_is_read_is_scored(
+    detector, workdir, tmp_path, capsys
+):
+    for seed, rate in enumerate((8000, 11025, 8000, 16000)):
+        wave = np.random.default_rng(seed).uniform(-0.1, 0.1, 2 * rate)
+        (tmp_path / "in").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "in" / f"{seed}.wav", wave, rate)
+    (tmp_path / "in" / "a.m4a").write_bytes(b"x")
+    low = "Warning: 3 recordings are below 16000 Hz (2 of 8000 Hz, 1 of 11025 Hz): nothing is heard of them above half"
+    unread = "Warning: 1 files are of a format that is not read (1 .m4a; the first is "
+    outcome = score_recordings(workdir, [str(tmp_path / "in")], str(tmp_path / "all.csv"), 0.1)
+    assert len(outcome.scores) == 4 and not outcome.problems
+    for said in (capsys.readouterr().out, along_time_says(detector, tmp_path, capsys)):
+        assert low in said and unread in said
+    stop = threading.Event()
+    threading.Timer(1, stop.set).start()
+    assert len(list(follow(detector, str(tmp_path / "in"), str(tmp_path / "arrived.csv"), 0.1, stop))) == 4
+    assert low in capsys.readouterr().out
+
+
+def along_time_says(detector, tmp_path, capsys):
+    score_along_time(detector, [str(tmp_path / "in")], str(tmp_path / "pieces.csv"), 2.0, 2.0)
+    return capsys.readouterr().out
+
+
 def test_a_pipe_gives_a_line_of_json_a_piece(workdir, recording):
     command = [sys.executable, "tools/score.py", f"--workdir={workdir}", "--stdin", f"--sample_rate={RATE}"]
     samples, _ = soundfile.read(recording, dtype="int16", frames=14 * RATE)

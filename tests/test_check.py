@@ -133,9 +133,23 @@ def test_a_folder_that_cannot_be_listed_is_a_problem_not_an_exception(tmp_path):
 def test_own_recordings_may_have_any_format(tmp_path):
     write(tmp_path / "fan/00/train/a.wav", seconds=1, rate=44100, channels=2)
     write(tmp_path / "fan/00/train/b.wav", seconds=2, rate=8000)
+    for name in ("00/test/abnormal/c.wav", "00/test/humming/d.wav", "01/train/e.wav"):
+        write(tmp_path / "fan" / name, seconds=1)
     report = check.check(str(tmp_path), "folder", RATE)
     assert report.all_problems == []
-    assert report.rows[0].formats == ("44100 Hz x 2", "8000 Hz x 1") and report.rows[0].seconds == 3
+    unlabelled, low = report.all_warnings
+    assert unlabelled.startswith("1 test clips have no label (fan/00/test/humming): to measure with them, ")
+    assert low.startswith(
+        "fan 00 (dev): 1 recordings are below 16000 Hz (1 of 8000 Hz): nothing is heard of them above "
+    )
+    lines = check.format_lines(report)
+    assert lines[lines.index("Taken for:") + 1 :][:3] == [
+        "- test/abnormal: 1 anomalous",
+        "- test/humming: 1 without a label",
+        "- train: 3 healthy, to learn from",
+    ]
+    assert lines.index("Warnings:") < lines.index("No problems.") == len(lines) - 1
+    assert report.rows[0].formats == ("16000 Hz x 1", "44100 Hz x 2", "8000 Hz x 1") and report.rows[0].seconds == 5
 
 
 def test_a_name_that_does_not_fit_is_listed_beside_the_rows(tmp_path):

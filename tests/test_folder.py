@@ -107,7 +107,12 @@ def test_a_tree_says_everything(tmp_path):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("drill/1/train/anomaly/x.wav", "x.wav: an anomaly among the training clips"),
+        (
+            "drill/1/train/anomaly/x.wav",
+            "drill/1/train/anomaly: an anomaly among the training clips, .* move it to test",
+        ),
+        ("drill/1/train/monday/Abnormal 2/x.wav", "train/monday/Abnormal 2: an anomaly among the training clips"),
+        ("drill/1/train/abnormal_x.wav", "train/abnormal_x.wav: an anomaly among the training clips"),
         ("drill/1/test/normal/anomaly_x.wav", "called both normal and anomaly"),
         ("drill/1/x.wav", "drill/1/x.wav does not fit the layout: expected it in machine_type/machine_id/train/"),
         ("drill/1/validation/x.wav", "does not fit the layout"),
@@ -117,6 +122,42 @@ def test_a_file_that_does_not_fit_the_tree_is_named(tmp_path, name, expected):
     touch(tmp_path, name)
     with pytest.raises(UserError, match=expected):
         folder.list_clips(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("normal", 0),
+        ("Healthy", 0),
+        ("OK 2", 0),
+        ("2_good", 0),
+        ("abnormal", 1),
+        ("ANOMALOUS", 1),
+        ("fault-01", 1),
+        ("defect", 1),
+        ("anomaly_detection", None),
+        ("normalised", None),
+        ("fault_inner_race", None),
+        ("anomalyx", None),
+    ],
+)
+def test_a_folder_below_test_labels_by_a_common_word_alone_or_with_a_number(tmp_path, name, label):
+    touch(tmp_path, f"drill/1/test/day 1/{name}/deep/x.wav")
+    [clip] = folder.list_clips(str(tmp_path))
+    assert clip.label == label
+    lines, warning = folder.taken_for([clip], tmp_path)
+    if label is None:
+        assert lines == ["test/day 1: 1 without a label"]
+        assert warning.startswith("1 test clips have no label (drill/1/test/day 1): to measure with them, call")
+    else:
+        assert lines == [f"test/day 1/{name}: 1 {'anomalous' if label else 'normal'}"] and warning is None
+
+
+def test_anomalies_in_a_folder_of_train_are_refused_once(tmp_path):
+    touch(tmp_path, *(f"drill/1/train/{name}/{i}.wav" for name in ("abnormal", "normal") for i in range(3)))
+    misfits = []
+    assert [clip.label for clip in folder.list_clips(str(tmp_path), misfits=misfits)] == [0, 0, 0]
+    assert len(misfits) == 1 and misfits[0].startswith(f"{tmp_path}/drill/1/train/abnormal: an anomaly among")
 
 
 def test_machine_types_filter_and_a_missing_one_is_told(tmp_path):

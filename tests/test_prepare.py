@@ -54,6 +54,19 @@ def names(clips, split):
     return sorted(os.path.basename(clip.path).encode() for clip in clips if clip.split == split)
 
 
+def test_recordings_of_low_rates_are_told_and_stored(tmp_path):
+    clips = write_clips(tmp_path / "raw", FAN, train=6, test=2)
+    for clip in clips[:5]:
+        wave, _ = soundfile.read(clip.path)
+        soundfile.write(clip.path, np.tile(wave, 4), 8000)
+    for _ in range(2):  # also where they are there already
+        done = prepare(clips, str(tmp_path / "data"), "folder", "paper1", workers=2, say=lambda _: None)
+        assert done.manifest.machines[FAN].clips == {"train": 6, "test": 2}
+        assert dict(done.manifest.machines[FAN].rates) == {"8000": 5, "16000": 3}
+        assert format_lines(done)[-1].startswith("Warning: 5 recordings are below 16000 Hz (5 of 8000 Hz): nothing is ")
+    assert read_manifest(str(tmp_path / "data")).machines[FAN].rates == {"8000": 5, "16000": 3}
+
+
 def test_all_clips_are_stored_by_name_whatever_order_they_come_in(tmp_path):
     clips = write_clips(tmp_path / "raw", FAN)
     shuffled = [clips[i] for i in np.random.default_rng(0).permutation(len(clips))]

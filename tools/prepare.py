@@ -20,6 +20,7 @@ import time
 from absl import flags
 
 from asd_jax import cli
+from asd_jax.audio_files import unread_told
 from asd_jax.clips import with_channel
 from asd_jax.datasets import DATASETS, check
 from asd_jax.features import PRESETS
@@ -79,6 +80,8 @@ def main() -> int:
     )
     seconds = time.perf_counter() - begin
     print(*format_lines(done), sep="\n")
+    if unread := unread_told(_RAW_DIR.value):
+        print(f"Warning: {unread}")
     print(
         f"{done.computed} clips in {seconds:.1f} s, {done.computed / seconds:.0f} clips/s, written to {_DATA_DIR.value}"
     )

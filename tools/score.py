@@ -142,10 +142,13 @@ def _score_stdin() -> int:
     hop = _PIECE_HOP.value or piece
     with contextlib.redirect_stdout(sys.stderr):  # standard output has JSON lines only
         from asd_jax.along_time import check_pieces, score_live
+        from asd_jax.audio import low_rates_told
         from asd_jax.pieces import raw_sound
 
         detector = _detector()
         check_pieces(detector, piece, hop)
+        if low := low_rates_told({_SAMPLE_RATE.value: 1}, detector.preset.sample_rate):
+            print(f"Warning: {low}")
     sound = raw_sound(sys.stdin.buffer, _SAMPLE_RATE.value, _CHANNELS.value)
     count = anomalous = end = 0
     try:

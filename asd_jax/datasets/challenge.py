@@ -1,5 +1,6 @@
 """What the layouts of the challenge's years share: folders of clips, which differ in names, and lists of labels."""
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,7 +57,8 @@ def list_clips(
     found = {
         path.name
         for part in ("dev", "eval")
-        for path in _visible(raw / f"{part}_data")
+        for where in part_folders(raw, part)
+        for path in _visible(where)
         if any((path / folder.name).is_dir() for folder in layout.folders)
     }
     if not found:
@@ -67,9 +69,8 @@ def list_clips(
     groups = dict.fromkeys(types, DEFAULT_GROUP) | dict(layout.groups) | dict(groups or {})
     clips = []
     for folder in layout.folders:
-        for machine_type in types:
-            where = raw / f"{folder.part}_data" / machine_type / folder.name
-            for path, fields in _read_names(where, layout.year, folder, misfits):
+        for machine_type, where in itertools.product(types, part_folders(raw, folder.part)):
+            for path, fields in _read_names(where / machine_type / folder.name, layout.year, folder, misfits):
                 label = {"normal": 0, "anomaly": 1}.get(fields["label"])
                 if label is None:
                     label = labels.get(machine_type, {}).get(path.stem)
@@ -88,6 +89,11 @@ def list_clips(
     if not clips:
         raise _empty(layout, raw)
     return sorted(clips)
+
+
+def part_folders(raw: Path, part: str) -> tuple[Path, Path]:
+    """Where the machine types of a part lie: below `raw` in it the programs of the later years have them."""
+    return raw / f"{part}_data", raw / f"{part}_data" / "raw"
 
 
 def read_labels(raw: Path, more: Iterable[tuple[Path, LabelList]] = ()) -> LabelList:

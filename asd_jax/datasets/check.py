@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from asd_jax.audio import open_audio
+from asd_jax.audio import low_rates_told, open_audio
+from asd_jax.audio_files import unread_told
 from asd_jax.clips import Clip, with_channel
-from asd_jax.datasets import DATASETS, dcase2020, dcase2021, tau2020
-from asd_jax.datasets.folder import zip_files
+from asd_jax.datasets import DATASETS, dcase2020, dcase2021, not_taken, tau2020
+from asd_jax.datasets.folder import find_manifest, taken_for, zip_files
 from asd_jax.errors import UserError, one_line
 
 _CHALLENGES = {"dcase2020": dcase2020, "dcase2021": dcase2021}
@@ -38,6 +39,7 @@ class Row:
         formats: sample rates and channel counts of its clips, such as "16000 Hz x 1".
         expected: published numbers of training, normal test and anomalous test clips; None where nothing is published.
         problems: sentences, empty where all is well.
+        warnings: sentences about what is used, but better known.
     """
 
     machine_type: str
@@ -52,24 +54,35 @@ class Row:
     formats: tuple[str, ...]
     expected: _Counts | None
     problems: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Report:
-    """Rows by machine, and the problems that belong to no single machine."""
+    """Rows by machine; the problems and warnings that belong to no single machine; what folders were taken for."""
 
     rows: tuple[Row, ...]
     problems: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
 
     @property
     def all_problems(self) -> list[str]:
         """Every problem as a sentence; empty where the data set is as it should be."""
+        return self._all("problems")
+
+    @property
+    def all_warnings(self) -> list[str]:
+        """Every warning as a sentence."""
+        return self._all("warnings")
+
+    def _all(self, what: str) -> list[str]:
         of_rows = [
             f"{row.machine_type} {row.machine_id} ({' '.join((row.part, row.domain)).strip()}): {text}"
             for row in self.rows
-            for text in row.problems
+            for text in getattr(row, what)
         ]
-        return [one_line(problem) for problem in (*self.problems, *of_rows)]
+        return [one_line(sentence) for sentence in (*getattr(self, what), *of_rows)]
 
 
 def check(
@@ -95,7 +108,7 @@ def check(
     try:
         clips = with_channel(DATASETS[dataset](raw_dir, machine_types=machine_types, misfits=problems), channel)
     except UserError as error:
-        return Report((), (str(error), *problems))
+        return Report((), (str(error), *problems), tuple(_unread(Path(raw_dir))))
     machines: dict[_Key, list[Clip]] = {}
     for clip in clips:
         domain = clip.domain if challenge is dcase2021 else ""
@@ -110,11 +123,35 @@ def check(
             if key[0] in found:
                 machines.setdefault(key, [])
     rows = [_row(key, machines[key], dataset, expected.get(key), sample_rate) for key in sorted(machines)]
-    return Report(tuple(rows), tuple(problems))
+    warnings, folders = _surroundings(Path(raw_dir), dataset, clips, problems, machine_types is None)
+    return Report(tuple(rows), tuple(problems), tuple(warnings), tuple(folders))
+
+
+def _surroundings(
+    raw: Path, dataset: str, clips: list[Clip], problems: list[str], all_types: bool
+) -> tuple[list[str], list[str]]:
+    """Warnings, and lines about folders; recordings of a challenge that are not taken are added to the problems."""
+    warnings, folders = _unread(raw), []
+    if dataset == "folder" and not find_manifest(raw):
+        folders, unlabelled = taken_for(clips, raw)
+        warnings += [unlabelled] if unlabelled else []
+    if raw.is_dir() and all_types:
+        recordings, others = not_taken.find(raw, clips, problems)
+        if challenge := _CHALLENGES.get(dataset):
+            problems += [f"{line}: {not_taken.expected(challenge.LAYOUT)}" for line in recordings]
+        elif dataset != "audioset":  # it tells itself
+            warnings += [f"{line}." for line in recordings]
+        folders += others
+    return warnings, folders
+
+
+def _unread(raw: Path) -> list[str]:
+    told = unread_told(raw)
+    return [told] if told else []
 
 
 def format_lines(report: Report) -> list[str]:
-    """The report as lines of text: a table (found/published where they differ), then every problem."""
+    """The report as lines of text: a table (found/published where they differ), folders, warnings, problems."""
     header = ("type", "ID", "part", "domain", "train", "test normal", "anomaly", "unlabelled", "seconds", "format")
     columns = list(zip(header, *map(_cells, report.rows), strict=True))
     if not any(row.domain for row in report.rows):
@@ -122,6 +159,8 @@ def format_lines(report: Report) -> list[str]:
     widths = [max(map(len, column)) for column in columns]
     table = zip(*columns, strict=True)
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    for title, sentences in (("Taken for:", report.folders), ("Warnings:", report.all_warnings)):
+        lines += ["", title, *(f"- {one_line(sentence)}" for sentence in sentences)] if sentences else []
     problems = report.all_problems
     return lines + ["", f"{len(problems)} problems:" if problems else "No problems.", *(f"- {p}" for p in problems)]
 
@@ -151,11 +190,12 @@ def _row(key: _Key, clips: list[Clip], dataset: str, expected: _Counts | None, s
         required = sample_rate, challenge.CLIP_SECONDS.get(machine_type, _MOST)
     else:
         required = None, None
-    seconds, formats, problems = _headers(clips, *required)
+    seconds, formats, problems, rates = _headers(clips, *required)
+    low = None if required[0] else low_rates_told(rates, sample_rate)
     if expected:
         archives = {split: _ARCHIVES[dataset][part, split].format(machine_type) for split in ("train", "test")}
         problems = _missing(archives, found, unlabelled, expected) + problems
-    return Row(*key, *found, unlabelled, seconds, formats, expected, tuple(problems))
+    return Row(*key, *found, unlabelled, seconds, formats, expected, tuple(problems), (low,) if low else ())
 
 
 def _missing(archives: dict[str, str], found: _Counts, unlabelled: int, expected: _Counts) -> list[str]:
@@ -187,8 +227,8 @@ class _Header(NamedTuple):
 
 def _headers(
     clips: list[Clip], required_rate: int | None, required_seconds: float | str | None
-) -> tuple[float, tuple[str, ...], list[str]]:
-    """Total seconds, formats, and one sentence for each kind of fault, with the files that have it."""
+) -> tuple[float, tuple[str, ...], list[str], Counter[int]]:
+    """Total seconds, formats, one sentence for each kind of fault with the files that have it, and sample rates."""
     faults: dict[str, list[str]] = {}
     headers = []
     for clip in clips:
@@ -218,7 +258,8 @@ def _headers(
         for fault, paths in faults.items()
     ]
     formats = {f"{header.rate} Hz x {header.channels}" for header in headers}
-    return sum(length * count for length, count in lengths.items()), tuple(sorted(formats)), sentences
+    total = sum(length * count for length, count in lengths.items())
+    return total, tuple(sorted(formats)), sentences, Counter(header.rate for header in headers)
 
 
 def _packed_zips(raw: Path, machine_types: Sequence[str] | None) -> list[str]:
@@ -229,7 +270,7 @@ def _packed_zips(raw: Path, machine_types: Sequence[str] | None) -> list[str]:
         if not match or (machine_types and match[3] not in machine_types):
             continue
         target, split = raw / f"{match[1]}_data", match[2] or match[4] or "train"
-        if not any((target / match[3]).glob(f"*{split}/*")):
+        if not any(any(folder.glob(f"*{split}/*")) for folder in (target / match[3], target / "raw" / match[3])):
             problems.append(f"{path} is not unpacked: unzip it in {target}.")
     return problems
 

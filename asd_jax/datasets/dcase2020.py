@@ -54,7 +54,7 @@ _TRAIN = rf"(?P<label>normal)_{_NAME}", "normal_id_XX_NNNNNNNN"
 _LABELLED = rf"(?P<label>normal|anomaly)_{_NAME}", "normal_id_XX_NNNNNNNN or anomaly_id_XX_NNNNNNNN"
 _ANY = rf"(?:(?P<label>normal|anomaly)_)?{_NAME}", f"id_XX_NNNNNNNN, {_LABELLED[1]}"
 
-_LAYOUT = challenge.Layout(
+LAYOUT = challenge.Layout(
     2020,
     (
         challenge.ClipFolder("dev", "train", *_TRAIN),
@@ -91,4 +91,4 @@ def list_clips(
             there.
     """
     raw = Path(raw_dir)
-    return challenge.list_clips(_LAYOUT, raw, challenge.read_labels(raw), machine_types, groups, misfits)
+    return challenge.list_clips(LAYOUT, raw, challenge.read_labels(raw), machine_types, groups, misfits)

@@ -82,7 +82,7 @@ def _test_folder(part: str, domain: str) -> challenge.ClipFolder:
     return challenge.ClipFolder(part, f"{domain}_test", pattern, expected)
 
 
-_LAYOUT = challenge.Layout(
+LAYOUT = challenge.Layout(
     2021,
     tuple(
         folder
@@ -122,7 +122,7 @@ def list_clips(
     """
     raw = Path(raw_dir)
     labels = challenge.read_labels(raw, _ground_truth(raw))
-    return challenge.list_clips(_LAYOUT, raw, labels, machine_types, groups, misfits)
+    return challenge.list_clips(LAYOUT, raw, labels, machine_types, groups, misfits)
 
 
 def _ground_truth(raw: Path) -> Iterator[tuple[Path, LabelList]]:

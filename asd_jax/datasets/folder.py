@@ -5,6 +5,7 @@ import io
 import os
 import re
 import urllib.parse
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +19,14 @@ CHANNEL = "channel"
 """A column that may be left out: which channel of a recording is the machine's, from 0."""
 
 _LABELS = {"": None, "0": 0, "normal": 0, "1": 1, "anomaly": 1}
-_LABEL_IN_NAME = re.compile(r"(normal|anomaly)(?![a-z])", re.IGNORECASE)
+_NORMAL = ("normal", "healthy", "good", "ok", "okay", "nominal", "intact")
+_ANOMALOUS = (
+    *("anomaly", "anomalies", "anomalous", "abnormal", "fault", "faults", "faulty", "failure", "failures"),
+    *("defect", "defects", "defective", "broken", "damaged", "bad", "ng"),
+)
+_WORDS = dict.fromkeys(_NORMAL, 0) | dict.fromkeys(_ANOMALOUS, 1)
+_FOLDER = re.compile(rf"(?:\d+[\W_]*)?({'|'.join(_WORDS)})(?:[\W_]*\d+)?", re.IGNORECASE)  # alone or with a number
+_FILE = re.compile(r"(normal|anomaly|anomalous|abnormal)(?![a-z])", re.IGNORECASE)
 _LONGEST_NAME = 80
 _TREE = "machine_type/machine_id/train/ or machine_type/machine_id/test/"
 
@@ -35,8 +43,9 @@ def list_clips(
     Args:
         raw_dir: a CSV manifest, a folder that holds `manifest.csv`, or the top of a tree
             `machine_type/machine_id/{train,test}/...`. Paths in a manifest are relative to it; a column `channel` says
-            which channel of a recording is taken. In a tree, a test clip's label comes from a subfolder or a file
-            name that begins with `normal` or `anomaly`.
+            which channel of a recording is taken. In a tree, a test clip's label comes from a folder below `test`
+            that is called by a common word for normal or anomalous (`normal`, `healthy`, `ok`, `abnormal`, `Fault 2`),
+            or from a file name that begins with `normal` or `anomaly`.
         machine_types: only these; all where None.
         groups: machine type -> recording group; the types that it does not name share the group "default".
         misfits: takes the sentences about names and rows that do not fit, which are an error where it is None.
@@ -49,8 +58,8 @@ def list_clips(
             clip, or a machine type that is not there.
     """
     raw = Path(raw_dir)
-    manifest = raw if raw.suffix.lower() == ".csv" else raw / "manifest.csv"
-    if manifest.is_file():
+    manifest = find_manifest(raw)
+    if manifest:
         clips = _from_manifest(manifest, groups or {}, misfits)
     else:
         clips = _from_tree(raw, groups or {}, misfits)
@@ -61,6 +70,12 @@ def list_clips(
         )
     types = choose_types({clip.machine_type for clip in clips}, machine_types, raw)
     return sorted(clip for clip in clips if clip.machine_type in types)
+
+
+def find_manifest(raw: Path) -> Path | None:
+    """The manifest that `raw` is or holds; None where it is a tree."""
+    manifest = raw if raw.suffix.lower() == ".csv" else raw / "manifest.csv"
+    return manifest if manifest.is_file() else None
 
 
 def choose_types(found: Collection[str], wanted: Sequence[str] | None, raw: Path) -> list[str]:
@@ -78,7 +93,8 @@ def misfit(misfits: list[str] | None, sentence: str) -> None:
     """Keeps a sentence about something that does not fit, or raises it where nobody keeps it."""
     if misfits is None:
         raise UserError(sentence)
-    misfits.append(one_line(sentence))
+    if one_line(sentence) not in misfits[-1:]:  # a folder of many clips is told once
+        misfits.append(one_line(sentence))
 
 
 def zip_files(*folders: Path) -> list[Path]:
@@ -158,11 +174,44 @@ def _from_path(path: Path, raw: Path, groups: Mapping[str, str]) -> Clip:
         raise UserError(f"{path} does not fit the layout: expected it in {_TREE} below {raw}; move it there.")
     machine_type, machine_id, split, *names = parts
     _check_machine(machine_type, machine_id, str(path))
-    labels = {_LABELS[match[1].lower()] for match in map(_LABEL_IN_NAME.match, names) if match}
+    labels = {
+        _WORDS[match[1].lower()] for match in (*map(_FOLDER.fullmatch, names[:-1]), _FILE.match(names[-1])) if match
+    }
     if len(labels) == 2:
         raise UserError(f"{path} is called both normal and anomaly; rename the file or its folder.")
-    label = _train_is_normal(next(iter(labels), None), split, str(path))
+    by = _labelling(names)
+    where = str(raw.joinpath(*parts[:3], *names[:by]) if by else path)
+    label = _train_is_normal(next(iter(labels), None), split, where)
     return Clip(machine_type, machine_id, split, str(path), label, group=groups.get(machine_type, DEFAULT_GROUP))
+
+
+def _labelling(names: Sequence[str]) -> int:
+    """How many of the names below train or test lead to the folder that labels the file; 0 where none does."""
+    return next((number for number, name in enumerate(names[:-1], 1) if _FOLDER.fullmatch(name)), 0)
+
+
+def taken_for(clips: Sequence[Clip], raw: Path) -> tuple[list[str], str | None]:
+    """Of the clips of a tree: a line for each kind of folder, and a warning where test clips have no label."""
+    folders: dict[str, Counter[str]] = {}
+    unlabelled: dict[str, int] = {}
+    for clip in clips:
+        split, *names = Path(clip.path).relative_to(raw).parts[2:]
+        folder = "/".join([split, *names[: _labelling(names) or min(1, len(names) - 1)]])
+        label = {0: "normal", 1: "anomalous", None: "without a label"}[clip.label]
+        folders.setdefault(folder, Counter())["healthy, to learn from" if split == "train" else label] += 1
+        if clip.label is None:
+            where = "/".join([*clip.machine, folder])
+            unlabelled[where] = unlabelled.get(where, 0) + 1
+    lines = [
+        f"{folder}: " + ", ".join(f"{count} {what}" for what, count in sorted(found.items()))
+        for folder, found in sorted(folders.items())
+    ]
+    if not unlabelled:
+        return lines, None
+    return lines, (
+        f"{sum(unlabelled.values())} test clips have no label ({', '.join(list(unlabelled)[:3])}"
+        f"{' and others' if len(unlabelled) > 3 else ''}): to measure with them, call their folders normal or anomaly."
+    )
 
 
 def _check_machine(machine_type: str, machine_id: str, where: str) -> None:
