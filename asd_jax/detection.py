@@ -34,6 +34,9 @@ from asd_jax.stored_json import read_json
 HeldBackScores = dict[str, dict[str, float]]
 """Machine, as "type/ID" -> file name -> score of a normal clip that training did not see, the mean over the runs."""
 
+INLIER_CHOICE = "inlier_choice.json"
+"""What tools/select_inlier.py chose; it goes where a training is asked for other inlier models."""
+
 _HELD_BACK = "held_back_scores.json"
 
 
@@ -177,11 +180,38 @@ def score_embeddings(workdir: str, run: int, embeddings: Embeddings) -> inlier.C
 def inlier_choice(workdir: str) -> tuple[str, int, int]:
     """(kind, p, seed) of the inlier models: those that were selected, or else those of the config."""
     config = experiment.load_config(workdir)
-    path = epath.Path(workdir) / "inlier_choice.json"
+    path = epath.Path(workdir) / INLIER_CHOICE
     if path.exists() and config.inlier != "none":
         choice = read_json(path, {"kind": str, "p": int}, "delete it and run tools/select_inlier.py again")
         return choice["kind"], choice["p"], config.seed
     return config.inlier, config.inlier_p, config.seed
+
+
+def forget_choice(workdir: str) -> None:
+    """From now on the config's inlier models are taken again."""
+    path = epath.Path(workdir) / INLIER_CHOICE
+    if path.exists():
+        path.unlink()
+        print(f"Removed {path}: the inlier models that were asked for are taken.")
+
+
+def tell_inlier(trained: Trained, workdir: str) -> None:
+    """Prints by which inlier models clips are scored; nothing where there are none."""
+    if "inlier" in trained.config:
+        kind, p, _ = inlier_choice(workdir)
+        chosen = (epath.Path(workdir) / INLIER_CHOICE).exists()
+        by = "tools/select_inlier.py chose them" if chosen else "as the training was told"
+        print("Inlier models: none" if kind == "none" else f"Inlier models: {kind} with p={p} ({by})")
+
+
+def origin(trained: Trained, workdir: str) -> dict:
+    """What is stored beside every result: the step of every run, the windows and the inlier models."""
+    found = {"steps": list(trained.steps)}
+    if "score_hop" in trained.config:
+        found["score_hop"] = trained.config.score_hop
+    if "inlier" in trained.config:
+        found["inlier"], found["inlier_p"], _ = inlier_choice(workdir)
+    return found
 
 
 def inlier_models(workdir: str, run: int, kind: str, p: int, seed: int, step: int | None) -> inlier.InlierModels:
@@ -353,7 +383,7 @@ def thresholds(trained: Trained, workdir: str, target_fpr: float) -> dict[str, f
     told = {
         "thresholds": found,
         "target_fpr": target_fpr,
-        **trained.origin,
+        **origin(trained, workdir),
         "law": f"{1 - target_fpr:g} quantile of a gamma law fitted by moments",
         "scores_of_held_back_normal_clips": scores,
     }

@@ -93,6 +93,7 @@ def load_detector(
     """
     trained = scoring.load_trained(workdir, score_hop=score_hop)
     machine = _recorded_machine(trained, machine_id)
+    detection.tell_inlier(trained, workdir)
     try:
         threshold = detection.thresholds(trained, workdir, target_fpr).get("/".join(machine))
     except UserError as error:  # scores are worth having without it

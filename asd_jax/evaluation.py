@@ -57,6 +57,7 @@ def evaluate_workdir(
         What to show: a table, or why there is none, how long it took, and what was written.
     """
     trained = scoring.load_trained(workdir, devices, score_hop)
+    detection.tell_inlier(trained, workdir)
     config = trained.config
     store = records.open_store(config.data_dir, config.features)
     began = time.perf_counter()
@@ -102,7 +103,8 @@ def evaluate_workdir(
             path = os.path.join(where, file_name(what, (machine_type, machine_id), domain))
             write_scores(path, [(names[i], column[i].item()) for i in members])
 
-    write_atomically(os.path.join(folder, ORIGIN), json.dumps(trained.origin, indent=2) + "\n")
+    origin = detection.origin(trained, workdir)
+    write_atomically(os.path.join(folder, ORIGIN), json.dumps(origin, indent=2) + "\n")
     labelled = {group: [i for i in members if labels[i] in (0, 1)] for group, members in groups.items()}
     labelled = {group: members for group, members in labelled.items() if {labels[i] for i in members} == {0, 1}}
     if not labelled:
@@ -128,16 +130,16 @@ def evaluate_workdir(
         report.write_result_csv(results, os.path.join(folder, f"run_{run}", "result.csv"))
     summary = _summary(runs, together)
     measured = sum(map(len, labelled.values()))
-    about = trained.origin | {"num_steps": experiment.load_summary(workdir)["num_steps"]}
+    about = origin | {"num_steps": experiment.load_summary(workdir)["num_steps"]}
     about |= {"clips": len(clips), "labelled_clips": measured}
     write_atomically(metrics_file, json.dumps(about | times | summary, indent=2) + "\n")
     return f"{_table(summary)}\n{took}\nWrote {folder} and {metrics_file}"
 
 
-def is_scored(folder: epath.PathLike, trained: scoring.Trained) -> bool:
-    """Whether the folder holds scores by these very weights and windows."""
-    path = epath.Path(folder) / ORIGIN
-    return path.exists() and read_json(path, {}, "delete it and evaluate again") == trained.origin
+def is_scored(folder: epath.PathLike, trained: scoring.Trained, workdir: str) -> bool:
+    """Whether the folder holds scores by these very weights, windows and inlier models."""
+    path, origin = epath.Path(folder) / ORIGIN, detection.origin(trained, workdir)
+    return path.exists() and read_json(path, {}, "delete it and evaluate again") == origin
 
 
 def _training_seconds(workdir: str) -> float | None:

@@ -128,6 +128,8 @@ def check_values(config: ml_collections.ConfigDict) -> None:
     for key, allowed in _CHOICES.items():
         if key in config:
             _among(key, config[key], allowed)
+    for domain in config.get("domains") or ():
+        _among("domains", domain, ("source", "target"))
 
 
 def _all_whole(values: Sequence[Any], largest: int) -> bool:
@@ -266,6 +268,7 @@ _LARGEST = {  # of numbers above 0: beyond, building the network would take for 
     "batch_norm_epsilon": 1,
     "kernel_gain": 1000,
     "steps_per_dispatch": 10**4,
+    "inlier_p": 10**4,
 }
 _TYPES = {  # of values that did not come by the flags, which keep to the recipe's types
     key: (types, name)

@@ -137,18 +137,10 @@ def fit(embeddings: Embeddings, kind: str, p: int, seed: int) -> InlierModels:
     """
     if kind not in KINDS:
         raise UserError(f"Unknown kind of inlier model {kind!r}: expected one of {', '.join(KINDS)}.")
-    if p < 1:
-        raise UserError(f"config.inlier_p={p} was given: expected at least 1.")
     models = {}
     for product_id, relative in spread(embeddings).items():
         points = _points(embeddings, embeddings.machine_id == product_id)
-        # A mixture needs a point for each component; a point is not its own neighbour.
-        needed = max(p, 2) if kind == "gmm" else p + 1
-        if len(points) < needed:
-            raise UserError(
-                f"Machine ID {product_id} has {len(points)} embeddings to fit its inlier model to: {kind} with "
-                f"config.inlier_p={p} needs at least {needed}; lower config.inlier_p or hold back more clips."
-            )
+        check_enough(product_id, len(points), kind, p)
         if relative < COLLAPSED:
             raise UserError(
                 f"The embeddings of machine ID {product_id} have collapsed, all {len(points)} are equal but for "
@@ -168,6 +160,19 @@ def fit(embeddings: Embeddings, kind: str, p: int, seed: int) -> InlierModels:
                 f"({str(error).splitlines()[0]}): lower config.inlier_p or look at the embeddings."
             ) from error
     return InlierModels(kind, p, seed, models, embeddings.step)
+
+
+def check_enough(product_id: str, embeddings: int, kind: str, p: int) -> None:
+    """Raises a UserError where a product ID has too few embeddings for its inlier model."""
+    if p < 1:
+        raise UserError(f"config.inlier_p={p} was given: expected at least 1.")
+    # A mixture needs a point for each component; a point is not its own neighbour.
+    needed = max(p, 2) if kind == "gmm" else p + 1
+    if embeddings < needed:
+        raise UserError(
+            f"Machine ID {product_id} has {embeddings} embeddings to fit its inlier model to: {kind} with "
+            f"config.inlier_p={p} needs at least {needed}; lower config.inlier_p or hold back more clips."
+        )
 
 
 def cross_scores(embeddings: Embeddings, kind: str, p: int, seed: int, folds: int = 5) -> ClipScores:

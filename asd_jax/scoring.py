@@ -41,12 +41,6 @@ class Trained:
     suffix: str = ""
     steps: tuple[int, ...] = ()
 
-    @property
-    def origin(self) -> dict:
-        """What is stored beside every result: the step of every run, and the windows where a recipe has a choice."""
-        hop = {"score_hop": self.config.score_hop} if "score_hop" in self.config else {}
-        return {"steps": list(self.steps)} | hop
-
     def product(self, machine: Machine) -> int:
         """The machine's place among the targets; -1 where it is none of them."""
         return self.machines.index(machine) if machine in self.machines else -1

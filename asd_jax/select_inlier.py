@@ -30,7 +30,7 @@ def select(workdirs: Sequence[str]) -> str:
         csv.writer(text, lineterminator="\n").writerows([header, *(_cells(row, ids) for row in rows)])
         write_atomically(os.path.join(workdir, "inlier_grid.csv"), text.getvalue())
         choice = {"kind": best.kind, "p": best.p, "mean": best.mean, "machine_ids": ids}
-        write_atomically(os.path.join(workdir, "inlier_choice.json"), json.dumps(choice, indent=2) + "\n")
+        write_atomically(os.path.join(workdir, detection.INLIER_CHOICE), json.dumps(choice, indent=2) + "\n")
         fitted = sorted((row for row in rows if row.mean is not None), key=lambda row: -row.mean)
         table = report.format_table(["h", "p", "harmonic mean"], [[row.kind, str(row.p), row.mean] for row in fitted])
         shown.append(

@@ -14,7 +14,7 @@ import ml_collections
 import numpy as np
 from tqdm import tqdm
 
-from asd_jax import detection, experiment, hosts, locks, parallel, records
+from asd_jax import detection, experiment, hosts, inlier, locks, parallel, records
 from asd_jax.checkpoints import RunCheckpoints, restore_newest
 from asd_jax.epoch_log import EpochLog
 from asd_jax.feed import feed
@@ -72,6 +72,7 @@ def train(
     workdir: str,
     devices: Sequence[jax.Device] | None = None,
     stop: Stop | None = None,
+    new_inlier: bool = False,
 ) -> None:
     """Trains all runs of the config, or goes on where an earlier call stopped.
 
@@ -83,6 +84,7 @@ def train(
         workdir: the folder; one that exists is gone on with.
         devices: to train on; all where None.
         stop: says when to stop; None takes SIGTERM and Ctrl-C for it, which works in the main thread.
+        new_inlier: the config's inlier models are asked for, whatever tools/select_inlier.py has chosen.
 
     Raises:
         UserError: the config, the data or the workdir do not fit, another training is writing to the workdir, or a
@@ -91,17 +93,20 @@ def train(
     """
     if stop is None:
         with Stop() as stop:
-            return train(config, workdir, devices, stop)
+            return train(config, workdir, devices, stop, new_inlier)
     config = experiment.resolve(config)
     experiment.check(config)
     experiment.enable_compilation_cache(config.compilation_cache)
     data = load_data(config)
     method = experiment.make_method(config, len(data.machines))
+    _check_inlier(config, method, data)
     if path := config.get("init_from"):  # what is wrong with the file is told before anything is written
         load_backbone(path, *jax.eval_shape(method.init, jax.random.key(0)))
     mesh = parallel.make_mesh(config.num_runs, config.batch_size, devices)
     with locks.held(workdir, "training") if hosts.is_first() else contextlib.nullcontext():
         experiment.store_config(config, workdir)
+        if new_inlier and hosts.is_first():
+            detection.forget_choice(workdir)
         training = _Training(config, workdir, method, data, mesh, stop)
         training.describe()
         experiment.store_surroundings(workdir)
@@ -116,6 +121,17 @@ def train(
             one.close()
         detection.keep_held_back(workdir, data.held_back, jax.local_devices() if devices is None else devices)
     return None
+
+
+def _check_inlier(config: ml_collections.ConfigDict, method: Method, data: TrainingData) -> None:
+    """Raises a UserError where the clips held back are too few for the config's inlier models."""
+    if config.get("inlier", "none") == "none" or not len(data.held_back):
+        return
+    windows: dict[str, int] = {}
+    for clip, length in zip(data.held_back.clips, data.held_back.length.tolist(), strict=True):
+        windows[clip.machine[1]] = windows.get(clip.machine[1], 0) + len(method.starts(length))
+    for machine_id, count in windows.items():
+        inlier.check_enough(machine_id, count, config.inlier, config.inlier_p)
 
 
 def group_runs(steps: dict[int, set[int]], width: int) -> list[list[int]]:

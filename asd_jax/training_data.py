@@ -60,6 +60,12 @@ def load_data(config: ml_collections.ConfigDict) -> TrainingData:
     everything = log_mels.load(store, [*targets, *pool], "train", config.window, config.get("domains"))
     mine, others = everything[: len(targets)], everything[len(targets) :]
     for machine, clips in zip(targets, mine, strict=True):
+        there = store.find(machine).domains
+        if "domains" in config and not set(config.domains) & set(there):
+            raise UserError(
+                f"No clip of {'/'.join(machine)} is of config.domains={tuple(config.domains)}: in {config.data_dir} it "
+                f"has {', '.join(there)}; name a domain that is there."
+            )
         _check_not_empty(config, clips, f"normal clip of {'/'.join(machine)}")
     target, held_back = _hold_back(config, mine)
     outliers = join(others) if others else target.select([])

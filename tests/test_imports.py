@@ -14,7 +14,7 @@ ROOMS = [
     ("errors", "interrupt", "lost_process"),
     ("files", "locks"),
     ("hosts", "stored_json"),
-    ("cli", "clips", "audio", "threads", "kernels"),
+    ("cli", "clips", "audio_files", "audio", "threads", "kernels"),
     ("label_list",),
     ("datasets",),
     ("outliers",),

@@ -3,11 +3,12 @@
 import csv
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
 
-from asd_jax import detection, evaluation, experiment, inlier, recordings, train
+from asd_jax import detection, evaluation, experiment, inlier, recordings, select_inlier, train
 from asd_jax.datasets import DATASETS
 from asd_jax.embeddings import Embeddings
 from asd_jax.errors import UserError
@@ -120,6 +121,69 @@ def test_new_recordings_need_to_be_told_whose_they_are(workdir, tmp_path):
     of = dict(zip([pathlib.Path(file).name for file in outcome.files], outcome.decisions, strict=True))
     assert all(of[f"bad_{i}.wav"] == "anomalous" for i in range(4))
     assert np.min(outcome.scores[:4]) > np.max(outcome.scores[4:])  # bad_... come first
+
+
+def test_inlier_models_asked_for_go_before_those_that_were_chosen(workdir, tmp_path, capsys):
+    run = str(shutil.copytree(workdir, tmp_path / "run"))
+    config = experiment.load_config(run)
+    evaluation.evaluate_workdir(run)
+    assert "Inlier models: gmm with p=2 (as the training was told)" in capsys.readouterr().out
+    select_inlier.select([run])
+    kind, p, _ = detection.inlier_choice(run)
+    assert (kind, p) != ("gmm", 2)
+    findings.find(run, None, 0.1, None)
+    said = capsys.readouterr().out
+    assert "are not scored by its newest weights and inlier models yet: scoring them" in said
+    assert f"Inlier models: {kind} with p={p} (tools/select_inlier.py chose them)" in said
+    measured = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert (measured["inlier"], measured["inlier_p"]) == (kind, p)
+    findings.find(run, None, 0.1, None)
+    assert "scoring them" not in capsys.readouterr().out
+
+    train.train(config, run)  # asks for nothing in particular
+    assert detection.inlier_choice(run)[:2] == (kind, p)
+    config.inlier, config.inlier_p = "lof", 5
+    train.train(config, run, new_inlier=True)
+    assert detection.inlier_choice(run)[:2] == ("lof", 5) and "Removed " in capsys.readouterr().out
+    recordings.score_recordings(run, [str(excerpts_of(tmp_path))], str(tmp_path / "s.csv"), 0.1, machine_id="03")
+    assert "Inlier models: lof with p=5 (as the training was told)" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run/threshold.json").read_text())["inlier"] == "lof"
+
+
+def excerpts_of(tmp_path):
+    write_tone(tmp_path / "one.wav", TONES["drill", "03"], 1)
+    return tmp_path / "one.wav"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("inlier_p", 0, "config.inlier_p=0 was given: expected a number above 0 and not above 10,000"),
+        ("inlier_p", 10**9, "config.inlier_p=1000000000 was given: expected a number above 0 and not above 10,000"),
+        ("inlier_p", 100, "Machine ID 00 has 60 embeddings to fit .* gmm with config.inlier_p=100 needs at least 100"),
+        (
+            "domains",
+            ("sorce",),
+            "config.domains='sorce' was given: expected one of source, target; did you mean 'source'",
+        ),
+    ],
+)
+def test_what_no_training_can_use_is_refused_before_it_starts(workdir, tmp_path, key, value, said):
+    config = experiment.load_config(str(workdir))
+    config[key] = value
+    with pytest.raises(UserError, match=said):
+        train.train(config, str(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_domain_that_is_not_there_is_named(data_dir):
+    config = multitask.get_config("quicktest")
+    config.data_dir, config.machine_type, config.features = str(data_dir), "drill", "paper1"
+    config.outlier_set, config.domains = "all", ("target",)
+    with pytest.raises(
+        UserError, match=r"No clip of drill/00 is of config.domains=\('target',\): in .* it has source; "
+    ):
+        load_data(config)
 
 
 def test_a_training_stopped_in_the_middle_ends_with_the_same_weights(workdir, tmp_path, monkeypatch):

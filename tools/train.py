@@ -30,7 +30,8 @@ def main() -> None:
     with hosts.joined(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value):
         from asd_jax.train import train
 
-        train(config, _WORKDIR.value)
+        named = config_flags.get_override_values(flags.FLAGS["config"])
+        train(config, _WORKDIR.value, new_inlier=bool({"inlier", "inlier_p"} & named.keys()))
         print(f"Trained {runs} run(s). Wrote checkpoints/, metrics.jsonl, tensorboard/ to {_WORKDIR.value}")
 
 

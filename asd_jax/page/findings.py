@@ -169,8 +169,10 @@ def find(workdir: str, labels_csv: str | None, target_fpr: float, score_hop: int
     trained = scoring.load_trained(workdir, score_hop=score_hop)
     config, notes, store, thresholds = trained.config, [], None, {}
     folder = epath.Path(workdir) / f"scores{trained.suffix}"
-    if not evaluation.is_scored(folder, trained):
-        print(f"The test clips of {workdir} are not scored by its newest weights yet: scoring them.")
+    if evaluation.is_scored(folder, trained, workdir):
+        detection.tell_inlier(trained, workdir)
+    else:
+        print(f"The test clips of {workdir} are not scored by its newest weights and inlier models yet: scoring them.")
         try:
             print(evaluation.evaluate_workdir(workdir, labels_csv, score_hop=score_hop))
         except UserError as error:
