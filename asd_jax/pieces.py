@@ -2,6 +2,8 @@
 
 import contextlib
 import dataclasses
+import itertools
+import re
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
@@ -11,6 +13,18 @@ from asd_jax import audio
 from asd_jax.errors import UserError
 
 _READ = 1 << 16  # bytes of a pipe
+_HEADER = 16  # of them tell what kind of file they begin
+_FILES = {
+    "WAV": re.compile(rb"(RIFF|RIFX|RF64|BW64)....WAVE|riff\x2e\x91\xcf\x11", re.DOTALL),
+    "FLAC": re.compile(rb"fLaC"),
+    "Ogg": re.compile(rb"OggS\0"),
+    "AIFF": re.compile(rb"FORM....AIF[FC]", re.DOTALL),
+    "CAF": re.compile(rb"caff\0[\1\2]"),
+    "AU": re.compile(rb"\.snd\0|dns\.[^\0]"),
+    "MP3": re.compile(rb"ID3[\2-\4]\0"),
+    "MP4": re.compile(rb"....ftyp", re.DOTALL),
+}
+"""Kind of file -> how it begins."""
 
 
 @dataclasses.dataclass
@@ -56,11 +70,18 @@ def open_sound(path: str) -> Iterator[Sound]:
 
 
 def raw_sound(pipe: BinaryIO, rate: int, channels: int) -> Sound:
-    """Raw little-endian 16-bit PCM, channels interleaved, as soon as it arrives."""
+    """Raw little-endian 16-bit PCM, channels interleaved, as soon as it arrives; the header of a file is no such."""
 
     def blocks() -> Iterator[np.ndarray]:
-        rest = b""
-        while read := pipe.read1(_READ):
+        begin, rest = b"", b""
+        while len(begin) < _HEADER and (read := pipe.read1(_READ)):
+            begin += read
+        if kind := next((kind for kind, header in _FILES.items() if header.match(begin)), None):
+            raise UserError(
+                f"The input begins as a {kind} file does, and --stdin takes samples without a header: score a file "
+                "by --input, or take its header off, as by 'sox FILE -t raw -e signed -b 16 -'."
+            )
+        for read in itertools.chain([begin], iter(lambda: pipe.read1(_READ), b"")):
             read = rest + read
             whole = len(read) - len(read) % (2 * channels)
             rest = read[whole:]

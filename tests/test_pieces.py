@@ -87,3 +87,36 @@ def test_a_truncated_recording_is_read_to_where_it_ends(tmp_path, suffix):
     assert 5 <= len(found) < 10
     for one in found:
         np.testing.assert_array_equal(one.samples[:, 0], samples[round(one.start * 16000) :][: 2 * 16000])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [("WAV", "PCM_24"), ("WAV", "PCM_16"), ("RF64", "PCM_16"), ("W64", "PCM_16"), ("FLAC", "PCM_16")]
+    + [("OGG", "VORBIS"), ("AIFF", "PCM_16"), ("CAF", "PCM_16"), ("AU", "PCM_16")],
+)
+@pytest.mark.parametrize("at_once", [3, 1 << 16])
+def test_the_header_of_a_file_is_no_sound(tmp_path, kind, at_once):
+    soundfile.write(tmp_path / "a", np.random.default_rng(0).uniform(-1, 1, 8000), 16000, kind[1], format=kind[0])
+    name = {"RF64": "WAV", "W64": "WAV", "OGG": "Ogg"}.get(kind[0], kind[0])
+    sound = raw_sound(Pipe((tmp_path / "a").read_bytes(), at_once), 16000, 1)
+    assert list(sound.blocks) == [] and f"The input begins as a {name} file does" in sound.problem
+
+
+class Pipe(io.BytesIO):
+    """Gives little at once."""
+
+    def __init__(self, content, at_once):
+        super().__init__(content)
+        self.at_once = at_once
+
+    def read1(self, size=-1):
+        return self.read(min(size, self.at_once))
+
+
+@pytest.mark.parametrize("count", [0, 1, 5, 7, 8, 9, 4000])
+def test_sound_is_taken_however_short_and_however_it_begins(count):
+    samples = np.frombuffer(b"RIFFxxxxWAVx" + bytes(8000), "<i2")[:count]  # no header
+    sound = raw_sound(Pipe(samples.tobytes(), 3), 16000, 1)
+    found = [*sound.blocks, np.zeros((0, 1), np.int16)]
+    np.testing.assert_array_equal(np.concatenate(found)[:, 0], samples)
+    assert sound.problem is None
