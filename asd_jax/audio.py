@@ -10,14 +10,17 @@ import numpy as np
 import soundfile
 import soxr
 
+from asd_jax import unfinished
 from asd_jax.errors import UserError, is_one_line
 
-_UNKNOWN_SIZE = 0xFFFFFFFF  # what a recorder writes that streams and never learns the length
+_UNKNOWN_FRAMES = 2**62  # and more libsndfile says of a FLAC that was streamed
 _LOWEST_RATE, _HIGHEST_RATE = 1000, 1_000_000  # Hz; beyond, a header is damaged and resampling takes all memory
 _ROUNDING = 2**-21  # of the largest sample: what differs by less is noise of float32, or of 24 bits
 _CANCELLED = 0.01  # of the loudest channel: 40 dB below it, the mean is what two cables differ by
 _LARGEST = 1e10  # of a sample; the power of larger ones overflows
-_SHORTER = re.compile(r"^\s*(?:data|SSND)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_SHORTER = re.compile(
+    r"^\s*(?:data|SSND|riff|Riff size|Data Size)\s*: (\d+) \(should be (\d+)\)", re.MULTILINE
+)  # of WAV, AIFF, W64, RF64, AU
 
 
 def open_audio(path: str) -> soundfile.SoundFile:
@@ -31,7 +34,21 @@ def open_audio(path: str) -> soundfile.SoundFile:
     if not os.path.isfile(path):
         raise UserError(f"{path} is no audio file: replace it or leave it out.")
     with _told(path, "is no audio"):
-        file = soundfile.SoundFile(path)
+        try:
+            file = soundfile.SoundFile(path)
+        except soundfile.SoundFileError:
+            if not (mended := unfinished.mended(path)):
+                raise
+            file = soundfile.SoundFile(mended)
+    if not file.frames and (mended := unfinished.mended(path)):
+        file.close()
+        file = soundfile.SoundFile(mended)
+    if file.frames >= _UNKNOWN_FRAMES:
+        file.close()
+        raise UserError(
+            f"{path} was streamed, and its header does not say how long it is: convert it once, as by 'sox {path} "
+            "NEW.flac', or leave it out."
+        )
     if not _LOWEST_RATE <= file.samplerate <= _HIGHEST_RATE:
         file.close()
         raise UserError(
@@ -97,7 +114,7 @@ def read_blocks(file: soundfile.SoundFile, size: int = -1) -> Iterator[np.ndarra
     while count < file.frames:
         try:
             with _told(file.name, "is truncated or damaged"):
-                block = file.read(size, dtype=dtype, always_2d=True)
+                block = file.read(file.frames if size < 0 else size, dtype=dtype, always_2d=True)
         except (MemoryError, ValueError) as error:  # of NumPy
             raise UserError(
                 f"{file.name} does not fit into memory: its header promises {file.frames} samples of {file.channels} "
@@ -107,9 +124,9 @@ def read_blocks(file: soundfile.SoundFile, size: int = -1) -> Iterator[np.ndarra
             break
         count += len(block)
         yield block
-    # libsndfile corrects the header of a truncated WAV or AIFF and says so only here
+    # libsndfile corrects the header of a truncated file and says so only here
     shorter = _SHORTER.search(file.extra_info)
-    cut = shorter and int(shorter[2]) < int(shorter[1]) != _UNKNOWN_SIZE
+    cut = shorter and int(shorter[2]) < int(shorter[1]) and not unfinished.is_placeholder(int(shorter[1]))
     if cut or count < file.frames:
         found, size, unit = (shorter[2], shorter[1], "bytes") if cut else (count, file.frames, "samples")
         raise UserError(

@@ -6,6 +6,7 @@ import soundfile
 
 from asd_jax.audio import read_audio
 from asd_jax.errors import UserError
+from asd_jax.pieces import open_sound
 
 
 def tone(frequency, rate, seconds=1.0, amplitude=0.5):
@@ -25,6 +26,15 @@ def test_channels_are_averaged(tmp_path):
     left, right = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 4000))
     soundfile.write(tmp_path / "clip.wav", np.stack([left, right], 1), 16000, subtype="FLOAT")
     np.testing.assert_allclose(read_audio(str(tmp_path / "clip.wav"), 16000), (left + right) / 2, atol=1e-6)
+
+
+def test_a_gsm_recording_is_read(tmp_path):
+    wave = np.sin(np.arange(8000) / 9).astype(np.float32) / 2
+    soundfile.write(tmp_path / "a.wav", wave, 8000, subtype="GSM610")
+    read = read_audio(str(tmp_path / "a.wav"), 8000)
+    assert len(read) == 8000 and np.corrcoef(read, wave)[0, 1] > 0.98
+    with open_sound(str(tmp_path / "a.wav")) as sound:
+        assert sum(map(len, sound.blocks)) == 8000 and sound.problem is None
 
 
 def test_one_silent_channel_is_fine_and_one_channel_can_be_taken(tmp_path):
