@@ -32,9 +32,9 @@ def test_a_gsm_recording_is_read(tmp_path):
     wave = np.sin(np.arange(8000) / 9).astype(np.float32) / 2
     soundfile.write(tmp_path / "a.wav", wave, 8000, subtype="GSM610")
     read = read_audio(str(tmp_path / "a.wav"), 8000)
-    assert len(read) == 8000 and np.corrcoef(read, wave)[0, 1] > 0.98
+    assert 8000 <= len(read) <= 8320 and np.corrcoef(read[:8000], wave)[0, 1] > 0.98  # blocks of 320
     with open_sound(str(tmp_path / "a.wav")) as sound:
-        assert sum(map(len, sound.blocks)) == 8000 and sound.problem is None
+        assert sum(map(len, sound.blocks)) == len(read) and sound.problem is None
 
 
 def test_one_silent_channel_is_fine_and_one_channel_can_be_taken(tmp_path):
