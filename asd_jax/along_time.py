@@ -19,9 +19,9 @@ from tqdm import tqdm
 from asd_jax.audio import low_rates_told, waveform
 from asd_jax.detector import Detector
 from asd_jax.errors import UserError
-from asd_jax.files import whole_file, write_atomically
+from asd_jax.files import check_own, whole_file, write_atomically
 from asd_jax.pieces import Piece, Sound, cut, open_sound
-from asd_jax.recordings import find_recordings
+from asd_jax.recordings import SCORES_BEGIN, find_recordings
 
 PANELS = 8
 """Of a picture; of more recordings those with the highest scores are drawn."""
@@ -133,7 +133,11 @@ def score_along_time(detector: Detector, sources: Sequence[str], output: str, pi
         UserError: there is no recording, or pieces cannot be cut like that.
     """
     check_pieces(detector, piece, hop)
-    decided = detector.threshold is not None
+    stem, decided = os.path.splitext(output)[0], detector.threshold is not None
+    check_own(output, "--output", SCORES_BEGIN, "table of scores")
+    check_own(f"{stem}.png", f"--output={output}", rb"\x89PNG.{,200}Software\0asd_jax", "picture")
+    if decided:
+        check_own(f"{stem}_stretches.csv", f"--output={output}", SCORES_BEGIN, "table of scores")
     outcome, rates = Outcome([], [], []), Counter()
     with _table(output, ["file", "start", "end", "score"] + ["decision"] * decided) as table:
         for name, file in find_recordings(sources):
@@ -161,14 +165,15 @@ def score_along_time(detector: Detector, sources: Sequence[str], output: str, pi
                 outcome.recordings.append(Recording(name, bounds, scores, stretches))
     if low := low_rates_told(rates, detector.preset.sample_rate):
         print(f"Warning: {low}")
-    stem = os.path.splitext(output)[0]
     if decided:
         with _table(f"{stem}_stretches.csv", ["file", "start", "end", "highest_score"]) as table:
             for recording in outcome.recordings:
                 for start, end, highest in recording.stretches:
                     table.writerow([recording.name, f"{start:.3f}", f"{end:.3f}", highest])
     png = io.BytesIO()
-    picture(outcome.recordings, detector.threshold).savefig(png, format="png", dpi=150)
+    picture(outcome.recordings, detector.threshold).savefig(
+        png, format="png", dpi=150, metadata={"Software": "asd_jax"}
+    )
     write_atomically(f"{stem}.png", png.getvalue())
     return outcome
 

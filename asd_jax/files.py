@@ -9,6 +9,10 @@ from collections.abc import Iterator
 
 from etils import epath
 
+from asd_jax.errors import UserError
+
+_BEGIN = 1000  # bytes of a file that tell what it is
+
 unfinished: set[epath.Path] = set()
 """What is being written, to be removed where the process ends before."""
 
@@ -51,6 +55,29 @@ def _is_alive(process: int) -> bool:
     except OSError:  # another user's
         pass
     return True
+
+
+def check_own(path: epath.PathLike, flag: str, begins: bytes, what: str) -> None:
+    """Refuses to write over what this program did not make.
+
+    Args:
+        path: of a file that will be written.
+        flag: that names it, such as "--output".
+        begins: how the files of this program begin, a regular expression; an empty file may be written over too.
+        what: such a file is, such as "table of scores".
+
+    Raises:
+        UserError: there is something else.
+    """
+    path = epath.Path(path)
+    if path.is_dir():
+        raise UserError(f"{flag}: {path} is a folder; name a file.")
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        begin = file.read(_BEGIN)
+    if begin and not re.match(begins, begin, re.DOTALL):
+        raise UserError(f"{flag}: {path} is there and is no {what} of asd_jax, it is left as it is; name another file.")
 
 
 def write_atomically(path: epath.PathLike, content: str | bytes) -> None:

@@ -15,7 +15,10 @@ from asd_jax.audio import low_rates_told
 from asd_jax.audio_files import SUFFIXES, audio_files, unread_told
 from asd_jax.detector import load_detector
 from asd_jax.errors import UserError
-from asd_jax.files import write_atomically
+from asd_jax.files import check_own, write_atomically
+
+SCORES_BEGIN = rb"file,(score|start,end)"
+"""Of the tables that score.py writes."""
 
 _LONG = 120  # seconds; clips are of about 10
 
@@ -52,6 +55,7 @@ def score_recordings(
     Writes `output`, a CSV with the columns file, score and, where there is a threshold, decision. The other arguments
     as in `load_detector`.
     """
+    check_own(output, "--output", SCORES_BEGIN, "table of scores")
     found = find_recordings(sources)
     detector = load_detector(workdir, target_fpr, machine_id, score_hop)
     scored, problems, long, rates = [], [], 0, Counter()

@@ -9,7 +9,7 @@ from etils import epath
 
 from asd_jax import metrics
 from asd_jax.errors import UserError
-from asd_jax.files import write_atomically
+from asd_jax.files import check_own, write_atomically
 from asd_jax.score_files import ScoreSet, read_score_directory
 
 _COLUMNS = ("AUC", "pAUC", "precision", "recall", "F1 score")
@@ -99,6 +99,7 @@ def write_result_csv(results: Results, path: epath.PathLike) -> None:
 
     The latter ends with one line more than the challenge's own file, the official score.
     """
+    check_own(path, "--result", rb"[^\n]*\n(id|section,domain),", "file of results")
     lines: list[list] = []
     for machine_type, means in results.machine_means.items():
         rows = results.rows_of(machine_type)

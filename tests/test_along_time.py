@@ -134,7 +134,7 @@ def test_pieces_that_cannot_be_are_refused(detector, recording, tmp_path, piece,
 
 
 def test_a_stopped_run_leaves_the_old_table(detector, recording, tmp_path, monkeypatch):
-    (tmp_path / "out.csv").write_text("old")
+    (tmp_path / "out.csv").write_text("file,start,end,score\n")
 
     def stopped(*_):
         yield along_time.ScoredPiece(0, 2, 1.0, None)
@@ -143,7 +143,7 @@ def test_a_stopped_run_leaves_the_old_table(detector, recording, tmp_path, monke
     monkeypatch.setattr(along_time, "score_pieces", stopped)
     with pytest.raises(KeyboardInterrupt):
         score_along_time(detector, [str(recording)], str(tmp_path / "out.csv"), 2, 2)
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out.csv", "old")]
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("out.csv", "file,start,end,score\n")]
 
 
 def test_arrivals_are_finished_when_they_have_stayed_the_same(tmp_path):

@@ -151,17 +151,20 @@ def test_loading_runs_no_code(trained, tmp_path):
 
 
 def test_a_killed_export_loses_nothing_and_leaves_nothing(tmp_path):
+    def model(name):
+        return json.dumps({"machine_type": name, "sha256": {}})
+
     out, aside = tmp_path / "out", tmp_path / ".out.unfinished"
     for folder in (aside / "old", aside / "new"):  # killed when the older export was moved away and the new one whole
         folder.mkdir(parents=True)
-        (folder / "model.json").write_text(folder.name)
+        (folder / "model.json").write_text(model(folder.name))
     with pytest.raises(UserError, match="the check"), export._whole_folder(out):
-        assert (out / "model.json").read_text() == "old"
+        assert (out / "model.json").read_text() == model("old")
         raise UserError("the check")
-    assert (out / "model.json").read_text() == "old"
+    assert (out / "model.json").read_text() == model("old")
     with export._whole_folder(out) as new:
-        (new / "model.json").write_text("newer")
+        (new / "model.json").write_text(model("newer"))
         with pytest.raises(UserError, match="in use by a run of tools/export.py"), export._whole_folder(out):
             pass
-    assert (out / "model.json").read_text() == "newer"
+    assert (out / "model.json").read_text() == model("newer")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

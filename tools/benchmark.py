@@ -16,7 +16,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from asd_jax import cli
-from asd_jax.files import write_atomically
+from asd_jax.files import check_own, write_atomically
 
 _MODES = {
     "step": "training steps on made-up windows on the devices",
@@ -38,6 +38,8 @@ def main() -> None:
     """Imports late: a mistake on the command line is told at once."""
     if _PROFILE.value and _MODE.value not in ("step", "end_to_end"):
         raise flags.Error(f"--profile was given with --mode={_MODE.value}: only step and end_to_end are traced.")
+    if _OUT.value:
+        check_own(_OUT.value, "--out", rb'\{\s+"mode": "', "benchmark")
     config, repeats = _CONFIG.value, _REPEATS.value
     with tempfile.TemporaryDirectory() as folder:
         result = _measure(config, repeats, folder)

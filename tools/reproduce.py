@@ -13,6 +13,7 @@ from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split
 import logging
+import os
 import pathlib
 import sys
 from typing import Any
@@ -21,6 +22,7 @@ from absl import flags
 
 from asd_jax import cli, locks
 from asd_jax.errors import UserError
+from asd_jax.files import check_own
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))  # for configs/
 
@@ -61,6 +63,8 @@ def main() -> int:
     overrides["num_runs"] = _RUNS.value or {"1": 3, "2": 1}[_PAPER.value]
     if _EPOCHS.value:
         overrides["num_epochs"] = _EPOCHS.value
+    header = rb"machine_type,(machine_id,detector|row,machine_id)"
+    check_own(os.path.join(_OUT.value, "results.csv"), "--out", header, "table of results")
     with locks.held(_OUT.value, "reproduction"):
         return 0 if _reproduce(overrides) else 1
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from asd_jax.datasets.synthetic_sound import MACHINE_TYPES, SAMPLE_RATE, generator, waveform
 from asd_jax.errors import UserError
-from asd_jax.files import write_atomically
+from asd_jax.files import check_own, write_atomically
 
 TARGET_TRAIN_CLIPS = 3
 """Of each machine, as in DCASE 2021."""
@@ -93,6 +93,8 @@ def generate(
             f"{out} already holds {len(strangers)} clips that these arguments do not make, such as "
             f"{strangers[0].relative_to(out)}: choose another folder or remove them first."
         )
+    for path in lists:
+        check_own(out / path, "--out", f"({'|'.join(MACHINE_TYPES)})\\b|section_".encode(), "list of labels")
     for folder in {path.parent for path in clips}:
         folder.mkdir(parents=True, exist_ok=True)
 

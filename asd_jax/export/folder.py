@@ -15,6 +15,7 @@ import importlib.metadata
 import io
 import json
 import math
+import os
 import pathlib
 import shutil
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ from asd_jax.detector import Detector, load_detector
 from asd_jax.errors import UserError
 from asd_jax.export import example, litert
 from asd_jax.export.program import Program, Weights, make
+from asd_jax.stored_json import read_json
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 TOLERANCE = 1e-4
@@ -79,7 +81,7 @@ def export_workdir(
         raise UserError(f"--platforms={','.join(unknown)} was given: expected some of {', '.join(PLATFORMS)}.")
     if (here := jax.export.default_export_platform()) not in platforms:
         raise UserError(f"--platforms={','.join(platforms)} leaves out {here}, on which the export is checked: add it.")
-    with _whole_folder(pathlib.Path(out)) as folder:
+    with _whole_folder(pathlib.Path(os.path.abspath(out))) as folder:
         detector = load_detector(workdir, target_fpr, machine_id, score_hop)
         trained, machine, preset = detector.trained, detector.machine, detector.preset
         samples = round((_seconds_of_clips(trained, machine) if seconds is None else seconds) * preset.sample_rate)
@@ -120,14 +122,16 @@ def export_workdir(
 @contextlib.contextmanager
 def _whole_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a folder to write to, which then takes the place of `out` and of an older export there."""
+    if not out.name:
+        raise UserError(f"--out={out} was given: expected a folder of its own.")
+    _check_own(out)
     aside = out.with_name(f".{out.name}.unfinished")
     new, old = aside / "new", aside / "old"
     with locks.held(aside, "run of tools/export.py"):
         shutil.rmtree(new, ignore_errors=True)  # of a killed export
         if old.exists() and not out.exists():
             old.rename(out)
-        if out.exists() and not (out / _MODEL).exists():
-            raise UserError(f"--out={out} exists and is no export, it holds no {_MODEL}: choose another folder.")
+        _check_own(out)
         new.mkdir()
         try:
             yield new
@@ -140,6 +144,23 @@ def _whole_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
             shutil.rmtree(old, ignore_errors=True)
     with contextlib.suppress(OSError):
         aside.rmdir()  # that a killed export left
+
+
+def _check_own(out: pathlib.Path) -> None:
+    """Raises a UserError where there is something else than an export: it would be deleted."""
+    if not out.exists():
+        return
+    if not out.is_dir() or not (out / _MODEL).is_file():
+        raise UserError(f"--out={out} exists and is no export, it holds no {_MODEL}: choose another folder.")
+    try:
+        read_json(out / _MODEL, {"machine_type": str, "sha256": dict[str, str]}, "")
+    except UserError as error:
+        raise UserError(f"--out={out} exists and is no export, its {_MODEL} is none: choose another folder.") from error
+    ours = (_MODEL, _LITERT, example.PROGRAM, example.WEIGHTS, "example.py", "__pycache__")
+    if others := sorted(path.name for path in out.iterdir() if path.name not in ours):
+        raise UserError(
+            f"--out={out} holds {', '.join(others[:3])} beside an export: move that, or choose another folder."
+        )
 
 
 def _seconds_of_clips(trained: scoring.Trained, machine: Machine) -> float:

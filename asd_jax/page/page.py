@@ -10,7 +10,7 @@ from html import escape
 from importlib import resources
 
 from asd_jax.errors import UserError
-from asd_jax.files import write_atomically
+from asd_jax.files import check_own, write_atomically
 from asd_jax.metrics import MAX_FPR
 from asd_jax.page import findings, markup, pictures, sections
 from asd_jax.page.findings import Findings, Part
@@ -60,6 +60,7 @@ def write_page(
     Raises:
         UserError: a folder is no workdir, its test clips cannot be scored, or there is no such machine.
     """
+    check_own(out, "--out", rb"<!DOCTYPE html>\n<!-- made by asd_jax -->", "page")
     shown = {
         name: findings.find(workdir, labels_csv, target_fpr, score_hop)
         for name, workdir in zip(short_names(workdirs), workdirs, strict=True)
@@ -288,7 +289,7 @@ def _document(title: str, body: str) -> str:
     )
     made = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
     return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<!DOCTYPE html>\n<!-- made by asd_jax -->\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n{body}\n"
