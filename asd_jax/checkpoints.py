@@ -24,10 +24,20 @@ KEPT = 2
 """Checkpoints kept per run: the newest, and one to fall back to."""
 
 
+def check_path(workdir: str) -> None:
+    """Raises a UserError where checkpoints could not be read again: Orbax takes their folder for a pattern of names."""
+    path = os.fspath(epath.Path(workdir).resolve())
+    if found := sorted(set("[*?\\") & set(path)):
+        raise UserError(
+            f"The path {path} holds {' and '.join(found)}, by which checkpoints get lost: use another folder."
+        )
+
+
 class RunCheckpoints:
     """The checkpoints of one run, in WORKDIR/checkpoints/run_N. Saving goes on in the background."""
 
     def __init__(self, workdir: str, run: int) -> None:
+        check_path(workdir)
         self.folder = epath.Path(workdir).resolve() / "checkpoints" / f"run_{run}"
         options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(self.folder, options=options)

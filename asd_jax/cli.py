@@ -18,6 +18,9 @@ from asd_jax.errors import UserError
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 """What text programs make of the dashes of a flag."""
 
+_EXPANDED = re.compile(r"^(-[^=]*=|)(~[\w.-]*)(?=/|$)")
+"""A home folder, alone or after the name of a flag, where the shell has left it as it is."""
+
 _HELP = ("-h", "-help", "--help", "--helpshort", "--helpfull", "-?")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -54,6 +57,8 @@ def _parse(argv: list[str], takes_words: bool) -> list[str]:
     if set(_HELP) & set(argv[1:]):
         app.usage(shorthelp="--helpfull" not in argv, writeto_stdout=True)  # absl would exit with 1 after it
         sys.exit(0)
+
+    argv = [_EXPANDED.sub(lambda found: found[1] + os.path.expanduser(found[2]), word) for word in argv]
 
     def parse() -> list[str]:
         check_words([word for word in argv[1:] if word and word[0] in _DASHES], takes_words)

@@ -51,10 +51,16 @@ _RISE = 0.3  # share of a one-cycle schedule in which the rate rises
 
 
 def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """The config with every value that is None, and that has one for the machine type, taken from `by_machine_type`."""
+    """The config with every value that is None, and that has one for the machine type, taken from `by_machine_type`.
+
+    A home folder in a path (`~`) is written out, and a path "None" is none.
+    """
+    config = ml_collections.ConfigDict(config.to_dict())
+    for key in ("data_dir", "init_from", "compilation_cache"):
+        if isinstance(config.get(key), str):
+            config[key] = "" if config[key] == "None" else os.path.expanduser(config[key])
     if "by_machine_type" not in config:
         return config
-    config = ml_collections.ConfigDict(config.to_dict())
     table = config.by_machine_type
     if table is None or table.get("default") is None:
         raise UserError(

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from asd_jax import detection, experiment, hosts, inlier, locks, parallel, records
-from asd_jax.checkpoints import RunCheckpoints, restore_newest
+from asd_jax.checkpoints import RunCheckpoints, check_path, restore_newest
 from asd_jax.epoch_log import EpochLog
 from asd_jax.feed import feed
 from asd_jax.input_pipeline import Block
@@ -96,6 +96,7 @@ def train(
             return train(config, workdir, devices, stop, new_inlier)
     config = experiment.resolve(config)
     experiment.check(config)
+    check_path(workdir)
     experiment.enable_compilation_cache(config.compilation_cache)
     data = load_data(config)
     method = experiment.make_method(config, len(data.machines))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import SingleDeviceSharding
 
+from asd_jax import train
 from asd_jax.checkpoints import RunCheckpoints, restore_newest
 from asd_jax.errors import UserError
 
@@ -83,3 +84,22 @@ def test_several_runs_start_from_a_step_that_all_have(saved, tmp_path):
     equal(one, state(2))
     equal(two, state(7))
     other.close()
+
+
+@pytest.mark.parametrize("name", ["[1]", "a*b", "a?", "a\\b"])
+def test_a_path_that_orbax_takes_for_a_pattern_is_refused_before_anything_is_written(tmp_path, config, name):
+    workdir = tmp_path / name / "runs" / "drill"
+    with pytest.raises(UserError, match="holds .*, by which checkpoints get lost: use another folder"):
+        train.train(config, str(workdir))
+    with pytest.raises(UserError, match="use another folder"):
+        RunCheckpoints(workdir, 0)
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("name", ["a]b", "{a}", "a b", "ä%#:$~|'\""])
+def test_other_paths_work(tmp_path, name):
+    checkpoints = RunCheckpoints(tmp_path / name, 0)
+    checkpoints.save(1, state(1))
+    checkpoints.wait()
+    _, [restored] = restore_newest([checkpoints], [like()])
+    equal(restored, state(1))

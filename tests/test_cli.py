@@ -5,9 +5,10 @@ import re
 import subprocess
 import sys
 
+import ml_collections
 import pytest
 
-from asd_jax import cli
+from asd_jax import cli, experiment
 from asd_jax.errors import UserError
 from tests.test_commands import RECIPE, ROOT, command
 
@@ -88,3 +89,21 @@ def test_a_recipe_that_is_not_there_is_one_sentence():
     assert done.returncode == 2
     sentence = "Error: There is no recipe configs/proxy_outliers.py: name a file such as configs/proxy_outlier.py.\n"
     assert done.stderr == sentence
+
+
+def test_a_home_folder_is_written_out_where_the_shell_does_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    makes = ["--machine_types=belt", "--machine_ids=00", "--train_clips=1", "--test_clips=1", "--seconds=1"]
+    assert f"to {tmp_path}/a b" in command("make_synthetic", "--out=~/a b", *makes).stdout
+    assert f"to {tmp_path}/c" in command("make_synthetic", "--out", "~/c", *makes).stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a b", "c"] and not (ROOT / "~").exists()
+    assert f"There is no recipe {tmp_path}/r.py" in command("train", "--config=~/r.py", "--workdir=W").stderr
+    assert f"There is no {tmp_path}/x.wav" in command("score", "--workdir=W", "--output=o", "~/x.wav").stderr
+
+
+def test_paths_of_a_recipe_are_written_out_and_may_be_none(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/her")
+    config = experiment.resolve(
+        ml_collections.ConfigDict({"data_dir": "~/d", "init_from": "a~/b", "compilation_cache": "None"})
+    )
+    assert config.to_dict() == {"data_dir": "/home/her/d", "init_from": "a~/b", "compilation_cache": ""}

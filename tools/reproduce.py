@@ -56,8 +56,10 @@ def main() -> int:
         for flag in own:
             if paper != _PAPER.value and flag.value:
                 raise UserError(f"--{flag.name} is for --paper={paper}: leave it out.")
+    from asd_jax.checkpoints import check_path
     from asd_jax.studies import grid
 
+    check_path(_OUT.value)
     logging.getLogger().setLevel(logging.WARNING)
     overrides = dict(map(grid.parse_override, _OVERRIDE.value))
     overrides["num_runs"] = _RUNS.value or {"1": 3, "2": 1}[_PAPER.value]
