@@ -50,10 +50,10 @@ class Stop:
         return bool(before)  # known since the steps before: nobody waits
 
     def _note(self, number: int, frame: types.FrameType | None) -> None:
-        before = self.before[number]
-        if number == signal.SIGINT and callable(before) and (self.came or not self.stepping):
-            before(number, frame)
+        before, again = self.before[number], self.came
         self.came, self.code = True, 128 + number
+        if number == signal.SIGINT and callable(before) and (again or not self.stepping):
+            before(number, frame)
 
     def __enter__(self) -> "Stop":
         numbers = [signal.SIGTERM]
