@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import errno
+import importlib.metadata
 import os
 import re
 import select
@@ -117,8 +118,30 @@ def _tell(call: Callable[[], Any]) -> Any:
         sentence = str(error)
     except OSError as error:
         sentence = _sentence(error)
+    except (AssertionError, RuntimeError):  # as JAX raises, among others
+        if not (sentence := no_devices()):
+            raise
     print(f"Error: {sentence}", file=sys.stderr)
     sys.exit(2)
+
+
+def no_devices() -> str | None:
+    """One sentence about why JAX has no device to compute on; None where it has some, or has not been imported."""
+    jax = sys.modules.get("jax")
+    try:
+        if not jax or jax.devices():
+            return None
+    except (AssertionError, RuntimeError) as error:
+        found = " ".join(str(error).split())[:300]
+    asked = os.environ.get("JAX_PLATFORMS", "")
+    installed = [one.metadata["Name"].lower() for one in importlib.metadata.distributions()]
+    for_gpus = any(name.startswith("jax-cuda") and "plugin" in name for name in installed)
+    if {"cuda", "gpu"} & set(asked.split(",")):
+        found = "its CUDA plugin finds no GPU" if for_gpus else "it is installed for the CPU alone"
+    advice = "look at nvidia-smi" if for_gpus else "install it with an accelerator's extra, pip install -e '.[cuda13]'"
+    if asked:
+        return f"JAX has no device: JAX_PLATFORMS={asked} asks for one, and {found}. Unset it for the CPU, or {advice}."
+    return f"JAX has no device ({found}): {advice}."
 
 
 def _sentence(error: OSError) -> str:

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 
-from asd_jax import locks
+from asd_jax import cli, locks
 from asd_jax.errors import UserError
 
 OK, WARNING, WRONG = "ok", "warning", "wrong"
@@ -146,9 +146,9 @@ def _devices() -> Iterator[Finding]:
         devices = jax.devices()
         for device in jax.local_devices():
             (jax.device_put(1, device) + 1).block_until_ready()
-    except RuntimeError as error:
-        found = " ".join(str(error).split())[:300]
-        yield Finding(WRONG, "devices", found, f"unset JAX_PLATFORMS={asked}" if asked else "look at the driver")
+    except (AssertionError, RuntimeError) as error:
+        found = cli.no_devices() or " ".join(str(error).split())[:300]
+        yield Finding(WRONG, "devices", found)
         return
     kinds = {device.device_kind for device in devices}
     found = f"{len(devices)} of {', '.join(sorted(kinds))} ({devices[0].platform})"

@@ -107,3 +107,16 @@ def test_paths_of_a_recipe_are_written_out_and_may_be_none(monkeypatch):
         ml_collections.ConfigDict({"data_dir": "~/d", "init_from": "a~/b", "compilation_cache": "None"})
     )
     assert config.to_dict() == {"data_dir": "/home/her/d", "init_from": "a~/b", "compilation_cache": ""}
+
+
+@pytest.mark.parametrize("asked", ["cuda", "gpu", "nonsense"])
+def test_a_device_that_is_not_there_is_one_sentence(monkeypatch, asked):
+    monkeypatch.setenv("JAX_PLATFORMS", asked)
+    done = command("benchmark", RECIPE, "--mode=step")
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    said = done.stderr.strip().splitlines()[-1]
+    assert said.startswith(f"Error: JAX has no device: JAX_PLATFORMS={asked} asks for one, and ")
+    assert "Unset it for the CPU, or " in said
+    done = command("doctor")
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("wrong   devices")]
+    assert said.removeprefix("Error: ") in line and "install again" not in line and done.returncode == 1
