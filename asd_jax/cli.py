@@ -9,6 +9,7 @@ import re
 import select
 import signal
 import sys
+import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from asd_jax.errors import UserError
 _DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 """What text programs make of the dashes of a flag."""
 
+_NAMED = re.compile(r"--?(config\.)?(machine_types?|machine_ids?|machines|groups)(=|$)")
 _EXPANDED = re.compile(r"^(-[^=]*=|)(~[\w.-]*)(?=/|$)")
 """A home folder, alone or after the name of a flag, where the shell has left it as it is."""
 
@@ -59,7 +61,7 @@ def _parse(argv: list[str], takes_words: bool) -> list[str]:
         app.usage(shorthelp="--helpfull" not in argv, writeto_stdout=True)  # absl would exit with 1 after it
         sys.exit(0)
 
-    argv = [_EXPANDED.sub(lambda found: found[1] + os.path.expanduser(found[2]), word) for word in argv]
+    argv = [_at_the_door(word, before) for before, word in zip(["", *argv], argv, strict=False)]
 
     def parse() -> list[str]:
         check_words([word for word in argv[1:] if word and word[0] in _DASHES], takes_words)
@@ -70,6 +72,13 @@ def _parse(argv: list[str], takes_words: bool) -> list[str]:
     rest = _tell(parse)
     logging.set_verbosity(logging.WARNING)  # Orbax tells every small step
     return rest
+
+
+def _at_the_door(word: str, before: str) -> str:
+    """A word of the command line, home folders written out and accents of machines' names as the data have them."""
+    if _NAMED.match(word) or _NAMED.fullmatch(before):
+        return unicodedata.normalize("NFC", word)
+    return _EXPANDED.sub(lambda found: found[1] + os.path.expanduser(found[2]), word)
 
 
 def check_words(words: Sequence[str], taken: bool) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -109,6 +110,7 @@ def load_detector(
 def _recorded_machine(trained: scoring.Trained, machine_id: str | None) -> Machine:
     """The machine of that ID, or of "type/ID" where the workdir knows several types."""
     of_type = len({machine_type for machine_type, _ in trained.machines}) == 1
+    machine_id = machine_id and unicodedata.normalize("NFC", machine_id)
     names = {machine[1] if of_type else "/".join(machine): machine for machine in trained.machines}
     if machine_id is None and len(names) > 1:
         raise UserError(f"The workdir knows several machines ({', '.join(names)}): say which one by --machine_id.")

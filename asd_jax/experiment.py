@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import math
 import os
+import unicodedata
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -59,6 +60,9 @@ def resolve(config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
     for key in ("data_dir", "init_from", "compilation_cache"):
         if isinstance(config.get(key), str):
             config[key] = "" if config[key] == "None" else os.path.expanduser(config[key])
+    for key in ("machine_type", "machine_id"):
+        if isinstance(config.get(key), str):
+            config[key] = unicodedata.normalize("NFC", config[key])
     if "by_machine_type" not in config:
         return config
     table = config.by_machine_type

@@ -4,6 +4,7 @@ import platform
 import re
 import subprocess
 import sys
+import unicodedata
 
 import ml_collections
 import pytest
@@ -99,6 +100,25 @@ def test_a_home_folder_is_written_out_where_the_shell_does_not(tmp_path, monkeyp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a b", "c"] and not (ROOT / "~").exists()
     assert f"There is no recipe {tmp_path}/r.py" in command("train", "--config=~/r.py", "--workdir=W").stderr
     assert f"There is no {tmp_path}/x.wav" in command("score", "--workdir=W", "--output=o", "~/x.wav").stderr
+
+
+def test_accents_of_machines_names_are_composed_and_those_of_paths_stay():
+    name = unicodedata.normalize("NFD", "Lüfter")
+    composed = unicodedata.normalize("NFC", name)
+    for flag in (
+        "--config.machine_type",
+        "--config.machine_id",
+        "--machine_types",
+        "--machines",
+        "--groups",
+        "-machine_id",
+    ):
+        assert cli._at_the_door(f"{flag}={name}", "") == f"{flag}={composed}"
+        assert cli._at_the_door(name, flag) == composed
+    for word, before in ((f"--input={name}", ""), (name, "--input"), (name, ""), (name, "--machine_id=x")):
+        assert cli._at_the_door(word, before) == word
+    config = experiment.resolve(ml_collections.ConfigDict({"machine_type": name, "data_dir": name}))
+    assert (config.machine_type, config.data_dir) == (composed, name)
 
 
 def test_paths_of_a_recipe_are_written_out_and_may_be_none(monkeypatch):

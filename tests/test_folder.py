@@ -1,9 +1,12 @@
 """A manifest and a plain tree: what they say, and what is refused."""
 
+import os
+import unicodedata
+
 import pytest
 
 from asd_jax.clips import Clip
-from asd_jax.datasets import folder
+from asd_jax.datasets import dcase2020, folder
 from asd_jax.errors import UserError
 
 HEADER = "path,machine_type,machine_id,split,label\n"
@@ -173,4 +176,29 @@ def test_nothing_found_says_what_was_expected_and_names_zips(tmp_path):
             folder.list_clips(str(raw))
     touch(tmp_path, "a.zip", "b.zip")
     with pytest.raises(UserError, match=r"\(a.zip, b.zip lie there: unzip them first\)"):
+        folder.list_clips(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["Lüfter", "चक्की", "เครื่องปั๊ม", "насос 2", "ポンプ", "mașină"])
+def test_names_of_any_language_are_names_however_their_accents_are_written(tmp_path, name):
+    for form, folder_of in (("NFC", "a"), ("NFD", "b")):
+        written = unicodedata.normalize(form, name)
+        touch(tmp_path / folder_of, f"tree/{written}/{written}/train/x.wav", "y.wav")
+        [clip] = folder.list_clips(str(tmp_path / folder_of / "tree"))
+        assert clip.machine == (unicodedata.normalize("NFC", name),) * 2 and os.path.isfile(clip.path)
+        (tmp_path / folder_of / "manifest.csv").write_text(f"{HEADER}y.wav,{written},{written},train,0\n")
+        [clip] = folder.list_clips(str(tmp_path / folder_of))
+        assert clip.machine == (unicodedata.normalize("NFC", name),) * 2
+        touch(tmp_path / folder_of, f"raw/dev_data/{written}/train/normal_id_00_0.wav")
+        [clip] = dcase2020.list_clips(
+            str(tmp_path / folder_of / "raw"), machine_types=[unicodedata.normalize("NFC", name)]
+        )
+        assert clip.machine_type == unicodedata.normalize("NFC", name) and os.path.isfile(clip.path)
+
+
+@pytest.mark.parametrize("name", ["a/b", "a\u200b", "´", "a;b", "a\tb"])
+def test_what_is_no_letter_is_refused(tmp_path, name):
+    touch(tmp_path, "y.wav")
+    (tmp_path / "manifest.csv").write_text(f"{HEADER}y.wav,{name},1,train,0\n")
+    with pytest.raises(UserError, match="the machine type is .* expected letters"):
         folder.list_clips(str(tmp_path))

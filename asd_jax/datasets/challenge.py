@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def list_clips(
     Args, result and errors are those of the `list_clips` of every layout.
     """
     found = {
-        path.name
+        unicodedata.normalize("NFC", path.name): path.name  # a name with accents, and how it is on disk
         for part in ("dev", "eval")
         for where in part_folders(raw, part)
         for path in _visible(where)
@@ -70,7 +71,7 @@ def list_clips(
     clips = []
     for folder in layout.folders:
         for machine_type, where in itertools.product(types, part_folders(raw, folder.part)):
-            for path, fields in _read_names(where / machine_type / folder.name, layout.year, folder, misfits):
+            for path, fields in _read_names(where / found[machine_type] / folder.name, layout.year, folder, misfits):
                 label = {"normal": 0, "anomaly": 1}.get(fields["label"])
                 if label is None:
                     label = labels.get(machine_type, {}).get(path.stem)

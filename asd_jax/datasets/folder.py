@@ -4,13 +4,14 @@ import csv
 import io
 import os
 import re
+import unicodedata
 import urllib.parse
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from asd_jax.audio_files import audio_files
-from asd_jax.clips import Clip
+from asd_jax.clips import Clip, Machine
 from asd_jax.errors import UserError, is_one_line, one_line
 
 DEFAULT_GROUP = "default"
@@ -142,7 +143,7 @@ def _from_row(row: dict[str, str | None], manifest: Path, where: str, groups: Ma
     name, machine_type, machine_id, split, label = ((row[column] or "").strip() for column in COLUMNS)
     if not (name and machine_type and machine_id):
         raise UserError(f"{where}: path, machine_type and machine_id must not be empty; fill them in.")
-    _check_machine(machine_type, machine_id, where)
+    machine_type, machine_id = _checked_machine(machine_type, machine_id, where)
     if split not in ("train", "test"):
         raise UserError(f"{where}: the split is {split!r}; expected train or test.")
     if label.lower() not in _LABELS:
@@ -173,7 +174,7 @@ def _from_path(path: Path, raw: Path, groups: Mapping[str, str]) -> Clip:
     if len(parts) < 4 or parts[2] not in ("train", "test"):
         raise UserError(f"{path} does not fit the layout: expected it in {_TREE} below {raw}; move it there.")
     machine_type, machine_id, split, *names = parts
-    _check_machine(machine_type, machine_id, str(path))
+    machine_type, machine_id = _checked_machine(machine_type, machine_id, str(path))
     labels = {
         _WORDS[match[1].lower()] for match in (*map(_FOLDER.fullmatch, names[:-1]), _FILE.match(names[-1])) if match
     }
@@ -214,15 +215,18 @@ def taken_for(clips: Sequence[Clip], raw: Path) -> tuple[list[str], str | None]:
     )
 
 
-def _check_machine(machine_type: str, machine_id: str, where: str) -> None:
-    """Both become part of file names, from which the ID is read back."""
-    for what, name in (("machine type", machine_type), ("machine ID", machine_id)):
-        if not re.fullmatch(r"\w[\w. -]*", name) or "id_" in name or "section_" in name:
+def _checked_machine(machine_type: str, machine_id: str, where: str) -> Machine:
+    """Both in Unicode's composed form; they become part of file names, from which the ID is read back."""
+    machine = unicodedata.normalize("NFC", machine_type), unicodedata.normalize("NFC", machine_id)
+    for what, name in zip(("machine type", "machine ID"), machine, strict=True):
+        letters = "".join("a" if unicodedata.category(letter)[0] == "M" else letter for letter in name)
+        if not re.fullmatch(r"\w[\w. -]*", letters) or "id_" in name or "section_" in name:
             raise UserError(
                 f"{where}: the {what} is {name!r}; expected letters, digits, spaces and - _ . in it, and neither "
                 "'id_' nor 'section_'; rename it."
             )
         check_name(what, name, where)
+    return machine
 
 
 def check_name(what: str, name: str, where: str) -> None:
