@@ -15,8 +15,24 @@ from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
 from asd_jax.stored_json import parse_json
 
-DELETE = "delete it, which loses the metrics of the epochs so far and nothing else"
-"""What to do about a damaged metrics.jsonl."""
+_DELETE = "delete it, which loses the metrics of the epochs so far and nothing else"
+_EPOCH = {"run": int, "epoch": int}
+
+
+def read_epochs(workdir: str) -> list[dict]:
+    """The metrics of every run and epoch, as a training in the workdir wrote them; empty where it has not.
+
+    Raises:
+        UserError: metrics.jsonl is damaged.
+    """
+    path = epath.Path(workdir) / "metrics.jsonl"
+    if not path.exists():
+        return []
+    entries = []
+    for line in path.read_bytes().splitlines():
+        entry = parse_json(line, dict[str, float], f"{path} is damaged", _DELETE)
+        entries.append(parse_json(line, _EPOCH, f"{path} is damaged", _DELETE) and entry)
+    return entries
 
 
 class EpochLog:
@@ -106,7 +122,7 @@ class EpochLog:
         for line in self.path.read_bytes().splitlines(keepends=True):
             if not line.endswith(b"\n"):
                 continue
-            entry = parse_json(line, {"run": int, "step": int}, f"{self.path} is damaged", DELETE)
+            entry = parse_json(line, {"run": int, "step": int}, f"{self.path} is damaged", _DELETE)
             if entry["run"] not in self.runs or entry["step"] <= step:
                 self.lines.append(line.decode())
         write_atomically(self.path, "".join(self.lines))

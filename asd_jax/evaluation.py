@@ -12,14 +12,13 @@ import numpy as np
 from etils import epath
 from tqdm import tqdm
 
-from asd_jax import detection, experiment, records, report, scoring
+from asd_jax import detection, epoch_log, experiment, records, report, scoring
 from asd_jax.clips import StoredClip
-from asd_jax.epoch_log import DELETE
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
 from asd_jax.label_list import read_label_list, without_extension
 from asd_jax.score_files import ScoreSet, file_name, write_scores
-from asd_jax.stored_json import parse_json, read_json
+from asd_jax.stored_json import read_json
 
 ORIGIN = "origin.json"
 """In a folder of score files: the step of every run and the windows that gave them."""
@@ -144,13 +143,8 @@ def is_scored(folder: epath.PathLike, trained: scoring.Trained, workdir: str) ->
 
 def _training_seconds(workdir: str) -> float | None:
     """What the training steps of all runs took together; None where an epoch does not say."""
-    path = os.path.join(workdir, "metrics.jsonl")
-    if not os.path.exists(path):
-        return None
-    with open(path, "rb") as file:
-        entries = [parse_json(line, {"seconds": float | None}, f"{path} is damaged", DELETE) for line in file]
-    seconds = [entry["seconds"] for entry in entries]
-    return None if None in seconds else sum(seconds)
+    seconds = [entry.get("seconds") for entry in epoch_log.read_epochs(workdir)]
+    return sum(seconds) if seconds and None not in seconds else None
 
 
 def _told(times: dict, clips: int, runs: int) -> str:

@@ -60,11 +60,11 @@ def label_in_name(name: str) -> int | None:
 
 
 def read_rows(path: epath.PathLike) -> Iterator[tuple[int, list[str]]]:
-    """(line number, cells) of every row of a CSV file that is not blank."""
+    """(line number, cells) of every row of a CSV file that does not only hold blanks."""
     try:
         reader = csv.reader(io.StringIO(epath.Path(path).read_bytes().decode("utf-8-sig")))
         for row in reader:
-            if row:
+            if any(cell.strip() for cell in row):
                 yield reader.line_num, row
     except (FileNotFoundError, IsADirectoryError):
         raise UserError(f"There is no file {path}: expected a CSV file.") from None

@@ -5,7 +5,7 @@ import dataclasses
 import io
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from etils import epath
 
@@ -98,7 +98,7 @@ def _read_score_set(path: epath.Path, listed: LabelList, labels_csv: epath.PathL
     if match is None or not is_one_line(path.name):
         raise UserError(f"The file name {path} does not fit the layout: expected {_LAYOUTS}.")
     machine_type, prefix = match["type"], match["prefix"]
-    scores = _read_numbers(path)
+    scores = read_scores(path, without_extension)
     names = tuple(sorted(scores))
     listed_clips = listed.get(machine_type, {})
     labels = [listed_clips.get(name, label_in_name(name)) for name in names]
@@ -129,7 +129,7 @@ def _read_decisions(score_path: epath.Path, names: tuple[str, ...]) -> tuple[int
     path = score_path.with_name(score_path.name.replace("anomaly_score_", "decision_result_", 1))
     if not path.exists():
         return None
-    decisions = _read_numbers(path)
+    decisions = read_scores(path, without_extension)
     differing = sorted(decisions.keys() ^ set(names))
     if differing:
         raise UserError(
@@ -141,8 +141,12 @@ def _read_decisions(score_path: epath.Path, names: tuple[str, ...]) -> tuple[int
     return tuple(int(decisions[name]) for name in names)
 
 
-def _read_numbers(path: epath.Path) -> dict[str, float]:
-    """Clip name without extension -> the number in its row."""
+def read_scores(path: epath.Path, name_of: Callable[[str], str] = str) -> dict[str, float]:
+    """Clip name -> the number in its row; `name_of` makes the name of what is written.
+
+    Raises:
+        UserError: a row does not fit, a clip is there twice, or there is none.
+    """
     numbers = {}
     for line, row in read_rows(path):
         try:
@@ -153,7 +157,7 @@ def _read_numbers(path: epath.Path) -> dict[str, float]:
             raise UserError(f"{path} line {line} is '{','.join(row)}': expected 'file name,number'.")
         if not math.isfinite(number):
             raise UserError(f"{path} line {line} gives {number} for {name}: expected a finite number.")
-        clip = without_extension(name)
+        clip = name_of(name)
         if clip in numbers:
             raise UserError(f"{path} line {line} names {name} a second time: expected every clip once.")
         numbers[clip] = number

@@ -10,7 +10,7 @@ def test_the_list_of_2020_is_read_row_by_row(tmp_path):
     path = tmp_path / "eval_data_list.csv"
     path.write_text(
         "fan\nid_01_0.wav,normal_id_01_7.wav,0\nid_01_1.wav,anomaly_id_01_3.wav,1\n"
-        "\npump,,\nid_01_0.wav,anomaly_id_01_9.wav,1\n"
+        "\n , ,\npump,,\nid_01_0.wav,anomaly_id_01_9.wav,1\n  \n"
     )
     assert read_label_list(path) == {"fan": {"id_01_0": 0, "id_01_1": 1}, "pump": {"id_01_0": 1}}
 

@@ -125,6 +125,30 @@ def text(raw, workdir):
     return (workdir / "page.html").read_text()
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("metrics.jsonl", '{"run": 0, "epoch": 1, "lo', "metrics.jsonl is damaged"),
+        ("metrics.jsonl", '{"run": 0, "loss": 1.0}\n', "metrics.jsonl is damaged .epoch is missing"),
+        ("metrics.jsonl", '{"run": 0, "epoch": 1, "loss": "x"}\n', "metrics.jsonl is damaged .loss is of the type str"),
+        (
+            "scores/run_0/anomaly_score_drill_id_00.csv",
+            "a.wav,1,2\n",
+            "line 1 is 'a.wav,1,2': expected 'file name,number'",
+        ),
+        ("scores/run_0/anomaly_score_drill_id_00.csv", "a.wav,1\n", "have scores of different clips, such as .*a.wav"),
+    ],
+)
+def test_what_is_damaged_is_one_sentence(text, workdir, name, content, said):
+    before = (workdir / name).read_bytes()
+    (workdir / name).write_text(content)
+    try:
+        with pytest.raises(UserError, match=said):
+            findings.find(str(workdir), None, 0.1, None)
+    finally:
+        (workdir / name).write_bytes(before)
+
+
 def test_scores_by_older_weights_are_made_anew(text, workdir, capsys):
     scores, origin = workdir / "scores/anomaly_score_drill_id_00.csv", workdir / "scores/origin.json"
     found = scores.read_bytes()

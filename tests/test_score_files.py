@@ -20,6 +20,13 @@ def test_scores_are_written_sorted_and_read_back_exactly(tmp_path):
     ]
 
 
+def test_rows_of_blanks_are_no_rows(tmp_path):
+    (tmp_path / "anomaly_score_fan_id_00.csv").write_text("\nnormal_b.wav,1\n  \n , \nanomaly_a.wav,2\n,\n")
+    assert read_score_directory(tmp_path) == [
+        ScoreSet("fan", "00", None, ("anomaly_a", "normal_b"), (1, 0), (2.0, 1.0))
+    ]
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "anomaly_score_fan_id_00.csv"
     write_scores(path, [("normal_0.wav", 1.0)])

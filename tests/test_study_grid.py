@@ -93,6 +93,25 @@ def test_no_device_is_given_to_two_trainings_at_a_time(tmp_path, fake):
     assert max(most) == len(jax.devices())
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"rows": [', "Expecting value"),
+        ('{"rows": [{}], "steps": [4], "num_steps": 4}', "rows 0 machine_type is missing"),
+        ('{"rows": [{"machine_type": "fan", "machine_id": "00", "runs": [{}]}]}', "rows 0 runs 0 AUC is missing"),
+    ],
+)
+def test_damaged_measures_are_one_sentence_and_the_others_go_on(tmp_path, fake, capsys, content, said):
+    both = trainings(tmp_path, 2)
+    assert not grid.train_all(both)
+    (tmp_path / "0/metrics.json").write_text(content)
+    with pytest.raises(UserError, match=f"metrics.json is damaged .*{said}.*: delete it and run the command again"):
+        both[0].measured()
+    os.remove(tmp_path / "1/metrics.json")
+    assert grid.train_all(trainings(tmp_path, 2)) == {"0"}
+    assert "Traceback" not in capsys.readouterr().err and (tmp_path / "1/metrics.json").exists()
+
+
 def test_what_is_finished_is_kept_and_another_recipe_is_not_taken_for_it(tmp_path, fake, capsys):
     assert not grid.train_all(trainings(tmp_path, 2))
     os.remove(tmp_path / "1/metrics.json")

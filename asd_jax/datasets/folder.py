@@ -19,7 +19,8 @@ COLUMNS = ("path", "machine_type", "machine_id", "split", "label")
 CHANNEL = "channel"
 """A column that may be left out: which channel of a recording is the machine's, from 0."""
 
-_LABELS = {"": None, "0": 0, "normal": 0, "1": 1, "anomaly": 1}
+_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+_LABELS = {"": None, "0": 0, "0.0": 0, "normal": 0, "1": 1, "1.0": 1, "anomaly": 1}
 _NORMAL = ("normal", "healthy", "good", "ok", "okay", "nominal", "intact")
 _ANOMALOUS = (
     *("anomaly", "anomalies", "anomalous", "abnormal", "fault", "faults", "faulty", "failure", "failures"),
@@ -119,8 +120,12 @@ def _from_manifest(manifest: Path, groups: Mapping[str, str], misfits: list[str]
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"The manifest {manifest} is not a CSV file in UTF-8 ({error}); save it again.") from error
     if missing:
+        first = ",".join(reader.fieldnames or ())
+        between = next((name for mark, name in _DELIMITERS.items() if mark in first and "path" in first), None)
+        found = f" (it is divided by {between}: save it with commas)" if between else ""
         raise UserError(
-            f"The manifest {manifest} has no column {', '.join(missing)}: expected the first line {','.join(COLUMNS)}."
+            f"The manifest {manifest} has no column {', '.join(missing)}{found}: expected the first line "
+            f"{','.join(COLUMNS)}."
         )
     clips: dict[str, Clip] = {}
     for line, row in rows:
@@ -140,7 +145,10 @@ def _from_manifest(manifest: Path, groups: Mapping[str, str], misfits: list[str]
 
 
 def _from_row(row: dict[str, str | None], manifest: Path, where: str, groups: Mapping[str, str]) -> Clip:
+    if None in row:
+        raise UserError(f"{where}: it has more cells than the first line; write a value that holds commas in quotes.")
     name, machine_type, machine_id, split, label = ((row[column] or "").strip() for column in COLUMNS)
+    split = split.lower()
     if not (name and machine_type and machine_id):
         raise UserError(f"{where}: path, machine_type and machine_id must not be empty; fill them in.")
     machine_type, machine_id = _checked_machine(machine_type, machine_id, where)

@@ -3,22 +3,21 @@
 import dataclasses
 import functools
 import itertools
-import json
 import os
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import ml_collections
 import numpy as np
 from etils import epath
 
-from asd_jax import detection, evaluation, experiment, metrics, records, scoring
+from asd_jax import detection, epoch_log, evaluation, experiment, metrics, records, scoring
 from asd_jax.clips import Machine, StoredClip
 from asd_jax.errors import UserError
-from asd_jax.label_list import LabelList, label_in_name, read_label_list, read_rows, without_extension
+from asd_jax.label_list import LabelList, label_in_name, read_label_list, without_extension
 from asd_jax.records import UNLABELLED
-from asd_jax.score_files import file_name
+from asd_jax.score_files import file_name, read_scores
 
 
 class Measure(NamedTuple):
@@ -201,8 +200,7 @@ def find(workdir: str, labels_csv: str | None, target_fpr: float, score_hop: int
     if not parts:
         machines = ", ".join("/".join(machine) for machine in trained.machines)
         raise UserError(f"{folder} holds no scores of {machines}: run tools/evaluate.py with this workdir again.")
-    path = epath.Path(workdir) / "metrics.jsonl"
-    epochs = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    epochs = epoch_log.read_epochs(workdir)
     summary, surroundings = experiment.load_summary(workdir), experiment.load_surroundings(workdir)
     return Findings(workdir, trained, summary, surroundings, epochs, tuple(parts), store, notes)
 
@@ -221,17 +219,18 @@ def _parts(
         name = file_name("anomaly_score", machine, domain)
         if not (folder / name).exists():
             continue
-        by_run = [dict(_rows(folder / f"run_{run}" / name)) for run in range(runs)]
+        by_run = [read_scores(folder / f"run_{run}" / name) for run in range(runs)]
         names = tuple(sorted(by_run[0]))
+        if differing := next((row.keys() ^ by_run[0].keys() for row in by_run if row.keys() != by_run[0].keys()), None):
+            raise UserError(
+                f"The runs in {folder} have scores of different clips, such as {min(differing)}: run tools/evaluate.py "
+                "with this workdir again."
+            )
         scores = np.array([[row[clip] for clip in names] for row in by_run])
         clips = _stored(store, machine, domain)
         labels = np.array([_label(clip, listed.get(machine[0], {}), clips.get(clip)) for clip in names])
         found.append(Part(machine, domain, names, scores, labels, threshold, clips))
     return found
-
-
-def _rows(path: epath.Path) -> Iterator[tuple[str, float]]:
-    return ((name, float(score)) for _, (name, score) in read_rows(path))
 
 
 def _stored(store: records.Store | None, machine: Machine, domain: str | None) -> dict[str, StoredClip]:

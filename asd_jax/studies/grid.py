@@ -57,7 +57,9 @@ class Training:
         return self._metrics()["rows"]
 
     def _metrics(self) -> dict:
-        kind = {"rows": list[dict], "steps": list[int] | None, "num_steps": int | None}
+        of_run = {"AUC": float, "pAUC": float}
+        row = {"machine_type": str, "machine_id": str, "domain": str | None, "runs": list[of_run]}
+        kind = {"rows": list[row], "steps": list[int] | None, "num_steps": int | None}
         return read_json(self.metrics_file, kind, "delete it and run the command again")
 
 
