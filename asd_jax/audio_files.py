@@ -12,10 +12,11 @@ SUFFIXES = (
 )
 """Of the files that count as recordings, in any letter case: what libsndfile knows by its header."""
 
-_UNREAD = (
+UNREAD = (
     *(".m4a", ".mp4", ".aac", ".wma", ".amr", ".ape", ".wv", ".tta", ".mka", ".mkv", ".webm", ".3gp", ".ac3", ".dts"),
     *(".dsf", ".dff", ".mov", ".avi", ".raw", ".pcm", ".tdms"),
 )
+"""Of files that hold sound, and are not read."""
 
 
 def audio_files(folder: str | os.PathLike) -> list[Path]:
@@ -25,7 +26,7 @@ def audio_files(folder: str | os.PathLike) -> list[Path]:
 
 def unread_told(folder: str | os.PathLike) -> str | None:
     """One sentence about the recordings below a folder whose format is not read; None where there are none."""
-    unread = [path for path in files_below(folder) if path.name.lower().endswith(_UNREAD)]
+    unread = [path for path in files_below(folder) if path.name.lower().endswith(UNREAD)]
     if not unread:
         return None
     kinds = Counter(path.suffix.lower() for path in unread)

@@ -17,16 +17,19 @@ unfinished: set[epath.Path] = set()
 """What is being written, to be removed where the process ends before."""
 
 
+_looked_at: set[epath.Path] = set()
+
+
 @contextlib.contextmanager
 def whole_file(path: epath.PathLike) -> Iterator[epath.Path]:
     """Gives a name to write to, with its folder: what is there at the end replaces `path`, at once for every reader.
 
     Several processes may write one file: each has a name of its own, and the last one stays. What killed processes of
-    this host have left of the file is removed, but not in the cloud.
+    this host have left in the folder is removed at the first file, but not in the cloud.
     """
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_left(path)
+    _remove_left(path.parent)
     mine = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex}.tmp")
     unfinished.add(mine)
     try:
@@ -37,14 +40,16 @@ def whole_file(path: epath.PathLike) -> Iterator[epath.Path]:
         unfinished.discard(mine)
 
 
-def _remove_left(path: epath.Path) -> None:
-    if "://" in os.fspath(path):
+def _remove_left(folder: epath.Path) -> None:
+    """Removes what killed processes of this host have left in a folder, at its first file: looking takes long."""
+    if folder in _looked_at or "://" in os.fspath(folder):
         return
-    left = re.compile(re.escape(f".{path.name}.{socket.gethostname()}.") + r"(\d+)\.[0-9a-f]{32}\.tmp")
-    for name in os.listdir(path.parent):
+    _looked_at.add(folder)
+    left = re.compile(rf"\..+\.{re.escape(socket.gethostname())}\.(\d+)\.[0-9a-f]{{32}}\.tmp")
+    for name in os.listdir(folder):
         found = left.fullmatch(name)
         if found and not _is_alive(int(found[1])):
-            path.with_name(name).unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)
 
 
 def _is_alive(process: int) -> bool:

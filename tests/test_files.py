@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from asd_jax import files
 from asd_jax.files import unfinished, whole_file, write_atomically
 
 WRITES = """
@@ -44,5 +45,15 @@ def test_what_a_killed_process_left_is_removed_and_a_living_one_is_left_alone(tm
     assert len(os.listdir(tmp_path)) == 2
     living.send_signal(signal.SIGKILL)
     living.wait()
-    write_atomically(file, "whole")
-    assert os.listdir(tmp_path) == ["a[1].json"]
+    files._looked_at.clear()  # as in another process
+    write_atomically(tmp_path / "another.json", "whole")
+    assert sorted(os.listdir(tmp_path)) == ["a[1].json", "another.json"]
+
+
+def test_a_folder_is_looked_at_once(tmp_path, monkeypatch):
+    looked = []
+    monkeypatch.setattr(os, "listdir", lambda folder: looked.append(os.fspath(folder)) or [])
+    for i in range(50):
+        write_atomically(tmp_path / "a" / f"{i}.json", "x")
+        write_atomically(tmp_path / "b" / "same.json", "x")
+    assert looked == [f"{tmp_path}/a", f"{tmp_path}/b"]

@@ -44,8 +44,8 @@ def test_what_is_no_clip_is_counted_by_folder_and_kind(tmp_path):
         "12 .wav files in dev_data/raw/saw/test are not taken: DCASE 2021 has its clips in "
         "<machine type>/{train,source_test,target_test} of dev_data and eval_data."
     )
-    assert report.folders[0] == "1 .csv files in dev_data/raw/saw are not taken"
-    assert len(report.folders) == 11 and report.folders[-1] == "3 files in 3 further places are not taken"
+    assert report.others[0] == "1 .csv files in dev_data/raw/saw are not taken"
+    assert len(report.others) == 11 and report.others[-1] == "3 files in 3 further places are not taken"
 
 
 def test_recordings_beside_a_manifest_or_the_scenes_are_a_warning(tmp_path):

@@ -1,6 +1,5 @@
 """What lies in a folder of recordings, what is missing and what is wrong: from names and audio headers alone."""
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +10,12 @@ from asd_jax.audio import low_rates_told, open_audio
 from asd_jax.audio_files import unread_told
 from asd_jax.clips import Clip, with_channel
 from asd_jax.datasets import DATASETS, dcase2020, dcase2021, not_taken, tau2020
-from asd_jax.datasets.folder import find_manifest, taken_for, zip_files
+from asd_jax.datasets.folder import find_manifest, taken_for
 from asd_jax.errors import UserError, one_line
 
 _CHALLENGES = {"dcase2020": dcase2020, "dcase2021": dcase2021}
 _ARCHIVES = {"dcase2020": dcase2020.ARCHIVES, "dcase2021": dcase2021.ARCHIVES, "tau2020": tau2020.ARCHIVES}
-# eval_data_train_fan.zip in 2020, eval_data_fan_train.zip in 2021
-_ZIP = re.compile(r"(dev|eval)_data_(?:(train|test)_)?(.+?)(?:_(train|test))?\.zip")
+
 
 _Key = tuple[str, str, str, str]
 """(machine type, machine ID, part, domain) of a row."""
@@ -59,12 +57,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """Rows by machine; the problems and warnings that belong to no single machine; what folders were taken for."""
+    """Rows by machine; the problems and warnings that belong to no single machine.
+
+    Beside them lines of what folders were taken for, and of other files that lie there.
+    """
 
     rows: tuple[Row, ...]
     problems: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def all_problems(self) -> list[str]:
@@ -104,7 +106,7 @@ def check(
         channel: of recordings that name none; then the clips of the challenges may have several.
     """
     challenge = _CHALLENGES.get(dataset)
-    problems = _packed_zips(Path(raw_dir), machine_types) if challenge else []
+    problems = not_taken.packed_zips(Path(raw_dir), machine_types) if challenge else []
     try:
         clips = with_channel(DATASETS[dataset](raw_dir, machine_types=machine_types, misfits=problems), channel)
     except UserError as error:
@@ -123,15 +125,18 @@ def check(
             if key[0] in found:
                 machines.setdefault(key, [])
     rows = [_row(key, machines[key], dataset, expected.get(key), sample_rate) for key in sorted(machines)]
-    warnings, folders = _surroundings(Path(raw_dir), dataset, clips, problems, machine_types is None)
-    return Report(tuple(rows), tuple(problems), tuple(warnings), tuple(folders))
+    around = _surroundings(Path(raw_dir), dataset, clips, problems, machine_types is None)
+    return Report(tuple(rows), tuple(problems), *map(tuple, around))
 
 
 def _surroundings(
     raw: Path, dataset: str, clips: list[Clip], problems: list[str], all_types: bool
-) -> tuple[list[str], list[str]]:
-    """Warnings, and lines about folders; recordings of a challenge that are not taken are added to the problems."""
-    warnings, folders = _unread(raw), []
+) -> tuple[list[str], list[str], list[str]]:
+    """Warnings, and lines about folders and other files.
+
+    Recordings of a challenge that are not taken are added to the problems.
+    """
+    warnings, folders, others = _unread(raw), [], []
     if dataset == "folder" and not find_manifest(raw):
         folders, unlabelled = taken_for(clips, raw)
         warnings += [unlabelled] if unlabelled else []
@@ -141,8 +146,7 @@ def _surroundings(
             problems += [f"{line}: {not_taken.expected(challenge.LAYOUT)}" for line in recordings]
         elif dataset != "audioset":  # it tells itself
             warnings += [f"{line}." for line in recordings]
-        folders += others
-    return warnings, folders
+    return warnings, folders, others
 
 
 def _unread(raw: Path) -> list[str]:
@@ -159,10 +163,14 @@ def format_lines(report: Report) -> list[str]:
     widths = [max(map(len, column)) for column in columns]
     table = zip(*columns, strict=True)
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
-    for title, sentences in (("Taken for:", report.folders), ("Warnings:", report.all_warnings)):
+    for title, sentences in _told(report):
         lines += ["", title, *(f"- {one_line(sentence)}" for sentence in sentences)] if sentences else []
     problems = report.all_problems
     return lines + ["", f"{len(problems)} problems:" if problems else "No problems.", *(f"- {p}" for p in problems)]
+
+
+def _told(report: Report) -> list[tuple[str, Sequence[str]]]:
+    return [("Taken for:", report.folders), ("Also there:", report.others), ("Warnings:", report.all_warnings)]
 
 
 def _published_counts(dataset: str) -> dict[_Key, _Counts]:
@@ -260,19 +268,6 @@ def _headers(
     formats = {f"{header.rate} Hz x {header.channels}" for header in headers}
     total = sum(length * count for length, count in lengths.items())
     return total, tuple(sorted(formats)), sentences, Counter(header.rate for header in headers)
-
-
-def _packed_zips(raw: Path, machine_types: Sequence[str] | None) -> list[str]:
-    """A sentence for each archive of the challenge that lies there while its folder is absent or empty."""
-    problems = []
-    for path in zip_files(raw, raw / "dev_data", raw / "eval_data"):
-        match = _ZIP.fullmatch(path.name)
-        if not match or (machine_types and match[3] not in machine_types):
-            continue
-        target, split = raw / f"{match[1]}_data", match[2] or match[4] or "train"
-        if not any(any(folder.glob(f"*{split}/*")) for folder in (target / match[3], target / "raw" / match[3])):
-            problems.append(f"{path} is not unpacked: unzip it in {target}.")
-    return problems
 
 
 def _cells(row: Row) -> tuple[str, ...]:

@@ -7,11 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from asd_jax.audio_files import SUFFIXES, files_below
+from asd_jax.audio_files import SUFFIXES, UNREAD, files_below
 from asd_jax.clips import Clip
 from asd_jax.datasets.challenge import Layout
+from asd_jax.datasets.folder import zip_files
 
 _LISTS = re.compile(r"eval_data_list\.csv|ground_truth_.+\.csv|manifest\.csv|balanced_train_segments\.csv")
+# eval_data_train_fan.zip in 2020, eval_data_fan_train.zip in 2021
+_ZIP = re.compile(r"(dev|eval)_data_(?:(train|test)_)?(.+?)(?:_(train|test))?\.zip")
 _SHOWN = 10
 _folder = functools.cache(os.path.realpath)
 
@@ -26,6 +29,8 @@ def find(raw: Path, clips: Iterable[Clip], misfits: Iterable[str]) -> tuple[list
     recordings, others = Counter(), Counter()
     for path in files_below(raw):
         if _real(str(path)) not in taken and str(path) not in named and not _LISTS.fullmatch(path.name):
+            if path.name.lower().endswith(UNREAD):
+                continue  # are told by themselves
             counts = recordings if path.name.lower().endswith(SUFFIXES) else others
             counts[str(path.parent.relative_to(raw)), path.suffix.lower()] += 1
     return _lines(recordings), _lines(others)
@@ -35,6 +40,19 @@ def expected(layout: Layout) -> str:
     """Where a challenge's clips lie."""
     names = dict.fromkeys(folder.name for folder in layout.folders)
     return f"DCASE {layout.year} has its clips in <machine type>/{{{','.join(names)}}} of dev_data and eval_data."
+
+
+def packed_zips(raw: Path, machine_types: Sequence[str] | None) -> list[str]:
+    """A sentence for each archive of the challenge that lies there while its folder is absent or empty."""
+    problems = []
+    for path in zip_files(raw, raw / "dev_data", raw / "eval_data"):
+        match = _ZIP.fullmatch(path.name)
+        if not match or (machine_types and match[3] not in machine_types):
+            continue
+        target, split = raw / f"{match[1]}_data", match[2] or match[4] or "train"
+        if not any(any(folder.glob(f"*{split}/*")) for folder in (target / match[3], target / "raw" / match[3])):
+            problems.append(f"{path} is not unpacked: unzip it in {target}.")
+    return problems
 
 
 def _real(path: str) -> str:
