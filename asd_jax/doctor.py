@@ -186,7 +186,7 @@ def _memory(data_dir: str | None) -> Iterator[Finding]:
         if limit < 1 << 60:
             found += f"; this container may take {(limit - used) / _GB:.1f} GB more, {limit / _GB:.1f} GB in all"
             available = min(available, limit - used)
-    needed = _NEEDED + 2 * _log_mel_bytes(data_dir)
+    needed = _NEEDED + _log_mel_bytes(data_dir)
     if available < needed:
         found += f"; a training on all records takes up to {needed / _GB:.1f} GB"
         yield Finding(WARNING, "memory", found, "end other programs, or name fewer outliers (--config.num_outliers)")

@@ -201,5 +201,7 @@ def blocks(
 
     data = tf.data.Dataset.range(first_epoch, num_epochs, output_type=tf.int32).map(of_epoch).prefetch(1).unbatch()
     data = data.map(cut_out, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    for first_step, count, arrays in data.prefetch(4).as_numpy_iterator():
+    options = tf.data.Options()
+    options.experimental_optimization.apply_default_optimizations = False  # they copy what `cut_out` reads from
+    for first_step, count, arrays in data.prefetch(4).with_options(options).as_numpy_iterator():
         yield Block(int(first_step), int(count), arrays)

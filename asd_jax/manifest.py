@@ -34,7 +34,8 @@ class MachineRecords:
         left_out: one sentence for each clip that could not be used.
         found: digest of the clips that were found in the raw folder.
         channel: of its recordings, from 0; the mean over all where None.
-        rates: sample rate of the recordings -> number of stored clips; nothing where older data do not say it.
+        rates: sample rate of the recordings -> number of stored clips; None where older data do not say it.
+        frames: "<split> <domain>" -> frames of its log-mels together; None where older data do not say it.
     """
 
     dataset: str
@@ -49,6 +50,7 @@ class MachineRecords:
     found: str
     channel: int | None = None
     rates: Mapping[str, int] | None = None
+    frames: Mapping[str, int] | None = None
 
     @property
     def machine(self) -> Machine:

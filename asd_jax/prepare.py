@@ -300,7 +300,7 @@ def write_shard(manifest: Manifest, shard: Shard) -> None:
 def _write(manifest: Manifest, shard: Shard, results: Iterable[_Result], tick: Callable[[], object]) -> None:
     """Writes the results of one shard's clips, in their order, and then its summary; calls `tick` after every clip."""
     serialize = records.features(manifest.preset, manifest.dtype).serialize_example
-    stored, seconds, left_out, rates = 0, 0.0, [], Counter()
+    stored, seconds, left_out, rates, frames = 0, 0.0, [], Counter(), Counter()
     with records.shard_writer(shard.path) as writer:
         for index, (expected, result) in enumerate(zip(shard.clips, results, strict=True), shard.first):
             clip = result.clip
@@ -320,14 +320,16 @@ def _write(manifest: Manifest, shard: Shard, results: Iterable[_Result], tick: C
                 writer.write(serialize(example))
                 stored, seconds = stored + 1, seconds + result.seconds
                 rates[result.rate] += 1
+                frames[f"{clip.split} {clip.domain}"] += len(result.log_mel)
             tick()
-    summary = {"clips": stored, "seconds": seconds, "left_out": left_out, "rates": rates}
+    summary = {"clips": stored, "seconds": seconds, "left_out": left_out, "rates": rates, "frames": frames}
     write_atomically(shard.summary, json.dumps(summary))
 
 
 def _complete(manifest: Manifest, machine: MachineRecords, shards: Sequence[Shard]) -> list[str]:
     """Puts the finished shards of a machine where they are read, and lists them. Returns why clips are left out."""
-    kind = {"clips": int, "seconds": float, "left_out": list[str], "rates": dict[str, int] | None}
+    kind = {"clips": int, "seconds": float, "left_out": list[str]}
+    kind |= dict.fromkeys(("rates", "frames"), dict[str, int] | None)  # summaries of before have none
     if gone := [shard.path for shard in shards if not shard.is_complete()]:
         raise UserError(
             f"{gone[0]} was written and is gone: another preparation uses {manifest.data_dir} at the same time: "
@@ -348,11 +350,17 @@ def _complete(manifest: Manifest, machine: MachineRecords, shards: Sequence[Shar
             clips={split: sum(count for _, count in files) for split, files in finished.items()},
             seconds=sum(summary["seconds"] for summary in summaries),
             left_out=tuple(left_out),
-            rates=dict(sum((Counter(summary["rates"]) for summary in summaries), Counter())),
+            rates=_sum(summary["rates"] for summary in summaries),
+            frames=_sum(summary["frames"] for summary in summaries),
         )
         write_manifest(manifest)
         records.partial_folder(manifest.data_dir, machine).rmtree()
     return left_out
+
+
+def _sum(counts: Iterable[Mapping[str, int] | None]) -> dict[str, int] | None:
+    counts = list(counts)
+    return None if None in counts else dict(sum(map(Counter, counts), Counter()))
 
 
 def format_lines(prepared: Prepared) -> list[str]:
@@ -364,6 +372,6 @@ def format_lines(prepared: Prepared) -> list[str]:
         train, test = (sum(machine.clips.get(split, 0) for machine in group) for split in records.SPLITS)
         seconds = sum(machine.seconds for machine in group)
         lines.append(f"{machine_type:<20}{len(group):>9}{train:>8}{test:>8}{seconds:>11.0f}")
-    rates = sum((Counter(machine.rates) for machine in mine), Counter())
+    rates = _sum(machine.rates or {} for machine in mine)
     low = low_rates_told({int(rate): count for rate, count in rates.items()}, prepared.manifest.preset.sample_rate)
     return [*lines, f"Warning: {low}"] if low else lines
