@@ -99,8 +99,8 @@ def load(
                 continue
             if end + len(log_mel) > len(memory):
                 raise UserError(
-                    f"The manifest in {store.data_dir} counts fewer frames of {'/'.join(machine)} than are there: prepare "
-                    "it again."
+                    f"The manifest in {store.data_dir} counts fewer frames of {'/'.join(machine)} than are there: "
+                    "prepare it again."
                 )
             memory[end : end + len(log_mel)] = log_mel
             end += len(log_mel)
