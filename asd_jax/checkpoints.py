@@ -7,7 +7,8 @@ import contextlib
 import errno
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar
 
 import absl.logging
 import jax
@@ -19,6 +20,9 @@ from asd_jax.errors import UserError
 
 # Orbax logs every step it takes, and every error with its traceback before it raises it.
 absl.logging.get_absl_logger().addFilter(lambda record: "orbax" not in record.pathname)
+
+_State = TypeVar("_State")
+"""A named tuple or a dictionary; each of its fields is a pytree of arrays."""
 
 KEPT = 2
 """Checkpoints kept per run: the newest, and one to fall back to."""
@@ -46,23 +50,50 @@ class RunCheckpoints:
         """Steps with a finished checkpoint, ascending."""
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, state: jax.Array) -> None:
-        """Starts saving a run's state (any pytree); returns as soon as the devices may go on."""
-        tree = {"state": state, "checksum": _checksum(state)}
+    def save(self, step: int, state: _State) -> None:
+        """Starts saving a run's state; returns as soon as the devices may go on."""
+        tree = {"state": state, "checksums": {name: _checksum(field) for name, field in _fields(state).items()}}
         with self._no_space_told():
             self._manager.save(step, args=ocp.args.StandardSave(tree), force=True)
 
-    def restore(self, step: int, like: jax.Array) -> jax.Array:
+    def restore(self, step: int, like: _State, fields: Sequence[str] = ()) -> _State:
         """Reads the state of a step into the shapes, types and shardings of `like`.
+
+        `fields`: to read alone, all where empty; the others are as in `like`.
 
         Raises:
             DamagedCheckpoint: the files do not hold what was written.
         """
-        sharding = jax.tree.leaves(like)[0].sharding
-        tree = {"state": like, "checksum": jax.ShapeDtypeStruct((), jnp.uint32, sharding=sharding)}
+        wanted = {name: field for name, field in _fields(like).items() if name in fields or not fields}
+        number = jax.ShapeDtypeStruct((), jnp.uint32, sharding=jax.tree.leaves(like)[0].sharding)
+        checksums = dict.fromkeys(wanted, number)
         try:
-            restored = self._manager.restore(step, args=ocp.args.StandardRestore(tree))
-        except Exception as error:  # Orbax and TensorStore raise many types, even bare Exceptions, for damaged files
+            if fields:
+                restored = self._restore_part(step, {"state": wanted, "checksums": checksums})
+            else:
+                args = ocp.args.StandardRestore({"state": like, "checksums": checksums})
+                restored = self._manager.restore(step, args=args)
+        except Exception:  # Orbax and TensorStore raise many types, even bare Exceptions, for damaged files
+            return self._restore_older(step, like, number)
+        found = _fields(restored["state"])
+        if any(_checksum(found[name]) != checksum for name, checksum in restored["checksums"].items()):
+            raise DamagedCheckpoint(f"{self.folder}/{step} does not hold what was written")
+        return like._replace(**found) if hasattr(like, "_replace") else {**like, **found}
+
+    def _restore_part(self, step: int, tree: dict) -> dict:
+        args = ocp.args.PyTreeRestore(tree, ocp.checkpoint_utils.construct_restore_args(tree), partial_restore=True)
+        with ocp.CheckpointManager(self.folder) as reader:  # one that reads or saves a whole state reads no part
+            restored = reader.restore(step, args=args)
+        if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(restored)):
+            raise KeyError("a field or its checksum is not there")
+        return restored
+
+    def _restore_older(self, step: int, like: _State, number: jax.ShapeDtypeStruct) -> _State:
+        """The same of a checkpoint of an earlier version, which has one checksum of all fields."""
+        try:
+            args = ocp.args.StandardRestore({"state": like, "checksum": number})
+            restored = self._manager.restore(step, args=args)
+        except Exception as error:
             raise DamagedCheckpoint(f"{self.folder}/{step} cannot be read") from error
         if _checksum(restored["state"]) != restored["checksum"]:
             raise DamagedCheckpoint(f"{self.folder}/{step} does not hold what was written")
@@ -96,8 +127,12 @@ class DamagedCheckpoint(Exception):
     """A checkpoint whose files are not what was written."""
 
 
-def restore_newest(checkpoints: list[RunCheckpoints], like: list[jax.Array]) -> tuple[int, list[jax.Array]] | None:
+def restore_newest(
+    checkpoints: Sequence[RunCheckpoints], like: Sequence[_State], fields: Sequence[str] = ()
+) -> tuple[int, list[_State]] | None:
     """The states of several runs at the newest step that all of them have whole, or None where there is no step.
+
+    `fields` as in `RunCheckpoints.restore`.
 
     Says so where a checkpoint is damaged and the one before it is taken instead.
 
@@ -107,7 +142,7 @@ def restore_newest(checkpoints: list[RunCheckpoints], like: list[jax.Array]) -> 
     steps = sorted(set.intersection(*(set(c.steps()) for c in checkpoints)), reverse=True)
     for step in steps:
         try:
-            states = [c.restore(step, one) for c, one in zip(checkpoints, like, strict=True)]
+            states = [c.restore(step, one, fields) for c, one in zip(checkpoints, like, strict=True)]
         except DamagedCheckpoint as damage:
             logging.warning("The checkpoint %s: falling back to the one before.", damage)
             continue
@@ -118,6 +153,12 @@ def restore_newest(checkpoints: list[RunCheckpoints], like: list[jax.Array]) -> 
             "restore them from a copy, or train again into another workdir."
         )
     return None
+
+
+def _fields(state: _State) -> dict[str, Any]:
+    """By name; those that hold no array left out."""
+    fields = state._asdict() if hasattr(state, "_asdict") else state
+    return {name: field for name, field in fields.items() if jax.tree.leaves(field)}
 
 
 @jax.jit

@@ -256,7 +256,7 @@ def weights_to_score(state: State) -> State:
     """The best weights where there are any, else the last ones, and nothing that scoring does not need."""
     if state.best:
         state = state._replace(params=state.best["params"], batch_stats=state.best["batch_stats"])
-    return state._replace(opt_state=(), best={})
+    return state._replace(step=(), key=(), opt_state=(), best={})
 
 
 @functools.cache

@@ -119,7 +119,8 @@ def load_trained(workdir: str, devices: Sequence[jax.Device] | None = None, scor
     machines = [tuple(machine) for machine in experiment.load_summary(workdir)["machines"]]
     mesh = parallel.make_mesh(config.num_runs, config.batch_size, devices)
     method = experiment.make_method(config, len(machines))
-    steps, states = newest_states(workdir, config, method, mesh)
+    scored = ("best",) if experiment.is_validated(config) else ("params", "batch_stats")
+    steps, states = newest_states(workdir, config, method, mesh, scored)
     runs = [parallel.weights_to_score(state) for state in states]
     width = mesh.shape[parallel.RUN]
     runs += [runs[-1]] * (-len(runs) % width)
@@ -128,16 +129,23 @@ def load_trained(workdir: str, devices: Sequence[jax.Device] | None = None, scor
 
 
 def newest_states(
-    workdir: str, config: ml_collections.ConfigDict, method: Method, mesh: jax.sharding.Mesh
+    workdir: str,
+    config: ml_collections.ConfigDict,
+    method: Method,
+    mesh: jax.sharding.Mesh,
+    fields: Sequence[str] = (),
 ) -> tuple[tuple[int, ...], list[parallel.State]]:
-    """The step and the state of every run at its newest checkpoint; a run that is not finished is named."""
+    """The step and the state of every run at its newest checkpoint; a run that is not finished is named.
+
+    `fields`: of the state, to read alone; all where empty.
+    """
     training = experiment.load_summary(workdir)
     optimizer = experiment.make_optimizer(config)
     like = parallel.single_run(mesh, method, optimizer, experiment.is_validated(config))
     steps, states = [], []
     for run in range(config.num_runs):
         checkpoints = RunCheckpoints(workdir, run)
-        found = restore_newest([checkpoints], [like])
+        found = restore_newest([checkpoints], [like], fields)
         checkpoints.close()
         if found is None:
             raise UserError(

@@ -1,4 +1,4 @@
-"""One of two processes that train together, for tests: `python -m tests.host PORT PROCESS CONFIG=WORKDIR ...`.
+"""One of two processes that train together, for tests: `python -m tests.host PORT PROCESS CONFIG:WORKDIR ...`.
 
 Every CONFIG is a JSON file. The trainings follow one another.
 """
@@ -6,7 +6,6 @@ Every CONFIG is a JSON file. The trainings follow one another.
 import contextlib
 import json
 import pathlib
-import sys
 
 import ml_collections
 
@@ -15,15 +14,16 @@ from asd_jax import cli, hosts
 hosts._HEARTBEAT = 5  # seconds: the tests need not wait for a minute
 
 
-def main() -> None:
-    with hosts.joined(f"localhost:{sys.argv[1]}", 2, int(sys.argv[2])):
+def main(words: list[str]) -> None:
+    port, process, *trainings = words
+    with hosts.joined(f"localhost:{port}", 2, int(process)):
         from asd_jax.train import train  # as in tools/train.py: the processes are joined before anything else
 
-        for training in sys.argv[3:]:
-            config, workdir = training.split("=")
+        for training in trainings:
+            config, workdir = training.split(":")
             with contextlib.suppress(SystemExit):  # of one that is stopped
                 train(ml_collections.ConfigDict(json.loads(pathlib.Path(config).read_text())), workdir)
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, takes_words=True)

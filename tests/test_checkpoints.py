@@ -5,9 +5,11 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from jax.sharding import SingleDeviceSharding
 
+from asd_jax import checkpoints as module
 from asd_jax import train
 from asd_jax.checkpoints import RunCheckpoints, restore_newest
 from asd_jax.errors import UserError
@@ -72,6 +74,37 @@ def test_when_all_are_damaged_it_says_so(saved):
         damage(f"{saved.folder}/{step}", lambda b: b[:10])
     with pytest.raises(UserError, match="None of the checkpoints"):
         restore_newest([saved], [like()])
+
+
+def test_a_part_is_read_without_the_rest(saved):
+    (largest,) = [one for one in like().values() if one.shape == (40, 50)]
+    step, [restored] = restore_newest([saved], [like()], ("step",))
+    assert (step, int(restored["step"])) == (3, 3) and restored["w"].shape == largest.shape
+    assert isinstance(restored["w"], jax.ShapeDtypeStruct)
+    _, [restored] = restore_newest([saved], [like()], ("w",))
+    np.testing.assert_array_equal(restored["w"], state(3)["w"])
+
+
+def test_a_damaged_part_falls_back_too(saved, caplog):
+    damage(f"{saved.folder}/3", lambda b: b[: len(b) // 2] + bytes([b[len(b) // 2] ^ 1]) + b[len(b) // 2 + 1 :])
+    step, [restored] = restore_newest([saved], [like()], ("w",))
+    assert step == 2 and "falling back" in caplog.text
+    np.testing.assert_array_equal(restored["w"], state(2)["w"])
+
+
+@pytest.mark.parametrize("fields", [(), ("w",)])
+def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path, fields):
+    checkpoints = RunCheckpoints(tmp_path, 0)
+    tree = {"state": state(5), "checksum": module._checksum(state(5))}
+    checkpoints._manager.save(1, args=ocp.args.StandardSave(tree))
+    checkpoints.wait()
+    _, [restored] = restore_newest([checkpoints], [like()], fields)
+    equal(restored, state(5))
+    checkpoints._manager.save(2, args=ocp.args.StandardSave(tree | {"checksum": jnp.uint32(1)}))
+    checkpoints.wait()
+    step, _ = restore_newest([checkpoints], [like()], fields)
+    assert step == 1
+    checkpoints.close()
 
 
 def test_several_runs_start_from_a_step_that_all_have(saved, tmp_path):

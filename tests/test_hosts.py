@@ -48,7 +48,7 @@ class Pair:
             command = [sys.executable, "-m", "tests.host", str(free.getsockname()[1])]
         for name, config in configs.items():
             (folder / f"{name}.json").write_text(config.to_json_best_effort())
-        trainings = [f"{folder / name}.json={folder / name}" for name in names]
+        trainings = [f"{folder / name}.json:{folder / name}" for name in names]
         environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
         self.texts, self.processes = [], []
         for process in ("0", "1"):
