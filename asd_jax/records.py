@@ -40,6 +40,9 @@ UNLABELLED = -1
 _READ = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
 
 
+_TEXTS = ("name", "domain", "part")
+
+
 class Store(Manifest):
     """The prepared data of one folder, for reading."""
 
@@ -47,8 +50,12 @@ class Store(Manifest):
         """The recording group of every machine that has training clips; with sounds of no machine, where prepared."""
         return {machine: stored.group for machine, stored in self.machines.items() if stored.clips.get("train")}
 
-    def read(self, machine: Machine, split: str, share: range | None = None) -> tf.data.Dataset:
+    def read(
+        self, machine: Machine, split: str, share: range | None = None, fields: Sequence[str] = ()
+    ) -> tf.data.Dataset:
         """The clips of one machine and split (or a share of them), sorted by name: the same order every time.
+
+        `fields`: of the result, to decode alone; all where empty.
 
         Returns:
             A dataset of dicts: "log_mel" [frames, mels] of `dtype`, "label" (0 normal, 1 anomaly, -1 nobody has said),
@@ -58,12 +65,15 @@ class Store(Manifest):
             UserError: the machine or split is not stored. A damaged file shows while iterating: see `examples`.
         """
         part = split if share is None else f"{split}[{share.start}:{share.stop}]"
-        return self._builder(machine, split).as_dataset(part, read_config=_READ)
+        decoders = tfds.decode.PartialDecoding(dict.fromkeys(fields, True)) if fields else None
+        return self._builder(machine, split).as_dataset(part, read_config=_READ, decoders=decoders)
 
-    def examples(self, machine: Machine, split: str, share: range | None = None) -> Iterator[dict[str, Any]]:
+    def examples(
+        self, machine: Machine, split: str, share: range | None = None, fields: Sequence[str] = ()
+    ) -> Iterator[dict[str, Any]]:
         """The clips of `read` as dicts of NumPy values; a damaged or missing file is a UserError that names it."""
         try:
-            yield from self.read(machine, split, share).as_numpy_iterator()
+            yield from self.read(machine, split, share, fields).as_numpy_iterator()
         except tf.errors.OpError as error:
             info = self._builder(machine, split).info.splits[split]
             for path, count in zip(info.filepaths, info.shard_lengths, strict=True):
@@ -78,8 +88,12 @@ class Store(Manifest):
     ) -> Iterator[tuple[StoredClip, np.ndarray]]:
         """What each clip of `examples` is, and its log-mel [frames, mels]."""
         for example in self.examples(machine, split, share):
-            text = {name: example[name].decode() for name in ("name", "domain", "part")}
-            yield StoredClip(machine, label=int(example["label"]), **text), example["log_mel"]
+            yield _clip(machine, example), example["log_mel"]
+
+    def listed(self, machine: Machine, split: str) -> Iterator[StoredClip]:
+        """What each clip of `examples` is; their log-mels are not decoded."""
+        for example in self.examples(machine, split, fields=("label", *_TEXTS)):
+            yield _clip(machine, example)
 
     def damaged(self, machine: Machine) -> Iterator[str]:
         """The files of a machine that are missing or cut off, by their sizes alone."""
@@ -100,6 +114,10 @@ class Store(Manifest):
             raise UserError(f"{folder} is missing or damaged: prepare {'/'.join(machine)} again.")
         _check_features(folder / "features.json")
         return tfds.builder_from_directory(folder)
+
+
+def _clip(machine: Machine, example: dict[str, Any]) -> StoredClip:
+    return StoredClip(machine, label=int(example["label"]), **{name: example[name].decode() for name in _TEXTS})
 
 
 def open_store(data_dir: str, preset_name: str) -> Store:

@@ -66,6 +66,12 @@ def test_every_clip_of_a_split_and_its_domains_is_there_and_those_of_before_too(
         )
 
 
+def test_listing_clips_decodes_no_log_mel(data):
+    store = open_store(str(data), "paper1")
+    assert list(store.listed(MACHINES[0], "train")) == [clip for clip, _ in store.clips(MACHINES[0], "train")]
+    assert set(store.read(MACHINES[0], "train", fields=("name", "label")).element_spec) == {"name", "label"}
+
+
 def test_they_are_held_once(data):
     store = open_store(str(data), "paper1")
     tracemalloc.start()

@@ -237,7 +237,7 @@ def _stored(store: records.Store | None, machine: Machine, domain: str | None) -
     """The test clips in the records, by their names in the score files: those of 2021 are without folders."""
     if store is None or machine not in store.machines or not store.find(machine).clips.get("test"):
         return {}
-    clips = [clip for clip, _ in store.clips(machine, "test") if domain in (None, clip.domain)]
+    clips = [clip for clip in store.listed(machine, "test") if domain in (None, clip.domain)]
     return {os.path.basename(clip.name) if domain else clip.name: clip for clip in clips}
 
 

@@ -62,7 +62,7 @@ def find_test_ids(
 def _is_labelled(store: records.Store, machine: Machine) -> bool:
     labels = set()
     if store.find(machine).clips.get("test"):
-        for clip, _ in store.clips(machine, "test"):
+        for clip in store.listed(machine, "test"):
             if clip.domain == DOMAIN:
                 labels.add(clip.label)
             if labels >= {0, 1}:
