@@ -14,13 +14,13 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
-from tqdm import tqdm
 
 from asd_jax.audio import low_rates_told, waveform
 from asd_jax.detector import Detector
 from asd_jax.errors import UserError
 from asd_jax.files import check_own, whole_file, write_atomically
 from asd_jax.pieces import Piece, Sound, cut, open_sound
+from asd_jax.progress import tqdm
 from asd_jax.recordings import SCORES_BEGIN, find_recordings
 
 PANELS = 8

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 from etils import epath
-from tqdm import tqdm
 
 from asd_jax import detection, epoch_log, experiment, records, report, scoring
 from asd_jax.clips import StoredClip
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
 from asd_jax.label_list import read_label_list, without_extension
+from asd_jax.progress import say, tqdm
 from asd_jax.score_files import ScoreSet, file_name, write_scores
 from asd_jax.stored_json import read_json
 
@@ -175,9 +175,7 @@ def _test_clips(store: records.Store, trained: scoring.Trained) -> Iterator[tupl
         asked = ", ".join("/".join(machine) for machine in trained.machines)
         raise UserError(f"No test clip of {asked} is one window ({config.window} frames) long.")
     if short:
-        tqdm.write(
-            f"Left out {len(short)} clip(s) shorter than one window ({config.window} frames): {', '.join(short)}"
-        )
+        say(f"Left out {len(short)} clip(s) shorter than one window ({config.window} frames): {', '.join(short)}")
 
 
 def _decisions(

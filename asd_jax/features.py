@@ -82,6 +82,14 @@ def find_preset(name: str) -> FeaturePreset:
     return PRESETS[name]
 
 
+def compile_kernels(preset_name: str) -> None:
+    """What the first clip would wait for; on disk from then on, where it can be kept."""
+    preset = find_preset(preset_name)
+    statistics = WaveStatistics(0.0, 1.0) if preset.standardise == "type" else None
+    wave = np.random.default_rng(0).normal(size=4 * preset.n_fft).astype(np.float32)
+    kernels.half(log_mels(preset, wave, "noise", statistics))
+
+
 def log_mels(
     preset: FeaturePreset, wave: np.ndarray, name: str, statistics: WaveStatistics | None = None
 ) -> np.ndarray:

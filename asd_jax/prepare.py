@@ -5,12 +5,12 @@ import hashlib
 import itertools
 import json
 import os
+import shlex
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import tqdm
 from etils import epath
 
 from asd_jax import locks, records
@@ -28,6 +28,8 @@ from asd_jax.manifest import (
     read_manifest,
     write_manifest,
 )
+from asd_jax.outliers import is_machine
+from asd_jax.progress import tqdm
 from asd_jax.stored_json import read_json
 from asd_jax.threads import map_ahead
 from asd_jax.wave_statistics import measure
@@ -162,7 +164,7 @@ def _prepare(
     with (
         records.no_space_told(data_dir),
         ThreadPoolExecutor(workers) as pool,
-        tqdm.tqdm(total=total, initial=total - computed, unit="clips", smoothing=0, disable=not to_write) as bar,
+        tqdm(total=total, initial=total - computed, unit="clips", smoothing=0, disable=not to_write) as bar,
     ):
         unread = (clip for shard in to_write for clip in shard.clips)
         results = map_ahead(pool, 2 * workers, lambda clip: _compute(clip, manifest), unread)
@@ -356,6 +358,26 @@ def _complete(manifest: Manifest, machine: MachineRecords, shards: Sequence[Shar
         write_manifest(manifest)
         records.partial_folder(manifest.data_dir, machine).rmtree()
     return left_out
+
+
+def next_command(prepared: Prepared) -> str | None:
+    """A training on these data, ready to copy; None where no machine has training clips."""
+    manifest, groups = prepared.manifest, {m.machine: m.group for m in prepared.manifest.machines.values() if m.clips}
+    mine = [m for m in prepared.machines if is_machine(m) and manifest.machines[m].clips.get("train")]
+    if not mine:
+        return None
+    (machine_type, machine_id), name = mine[0], manifest.preset.name
+    values = {"data_dir": manifest.data_dir, "machine_type": machine_type}
+    if name == "paper2":
+        recipe, folder = "multitask", machine_type
+    else:
+        recipe = "proxy_outlier" if name == "paper1" and len(groups) > 1 else "autoencoder"
+        values, folder = values | {"machine_id": machine_id}, f"{machine_type}_{machine_id}"
+    if recipe == "proxy_outlier":
+        values["outlier_set"] = "all"
+    overrides = " ".join(shlex.quote(f"--config.{key}={value}") for key, value in values.items())
+    recipe += ".py:dcase2020_baseline" if name == "dcase2020_baseline" else ".py"
+    return f"python tools/train.py --config=configs/{recipe} --workdir={shlex.quote(f'runs/{folder}')} {overrides}"
 
 
 def _sum(counts: Iterable[Mapping[str, int] | None]) -> dict[str, int] | None:

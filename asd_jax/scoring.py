@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import jax
 import ml_collections
 import numpy as np
-from tqdm import tqdm
 
 from asd_jax import experiment, parallel
 from asd_jax.checkpoints import RunCheckpoints, restore_newest
 from asd_jax.clips import Machine
 from asd_jax.errors import UserError
 from asd_jax.methods import Method
+from asd_jax.progress import tqdm
 
 Outputs = dict[str, np.ndarray]
 """Name -> [runs, windows, ...] of one clip."""

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 import jax
 import ml_collections
 import numpy as np
-from tqdm import tqdm
 
 from asd_jax import detection, experiment, hosts, inlier, locks, parallel, records
 from asd_jax.checkpoints import RunCheckpoints, check_path, restore_newest
@@ -22,8 +21,11 @@ from asd_jax.input_pipeline import Block
 from asd_jax.methods import Method
 from asd_jax.methods.maf import with_bands
 from asd_jax.models.timm_weights import load_backbone
+from asd_jax.progress import tqdm
 from asd_jax.training_data import TrainingData, load_data
 from asd_jax.validation import Validation
+
+_LONG = 60  # seconds of training; before, what is waited for is TensorFlow's start
 
 
 class Stop:
@@ -293,7 +295,8 @@ class _Training:
                 if stopping:
                     break
         self.stop.stepping = False
-        print(f"Run {_span(runs)}: {log.waited / log.trained:.1%} of the time was waiting for input")
+        if log.trained > _LONG:
+            print(f"Run {_span(runs)}: {log.waited / log.trained:.1%} of the time was waiting for input")
         if stopping:
             print(f"Stopped after step {done}, which is saved: run the same command to go on.")
             raise SystemExit(self.stop.code)

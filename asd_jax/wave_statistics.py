@@ -5,13 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-import tqdm
 
 from asd_jax.audio import read_audio
 from asd_jax.clips import Clip
 from asd_jax.errors import UserError
 from asd_jax.features import FeaturePreset, WaveStatistics
 from asd_jax.kernels import moments
+from asd_jax.progress import tqdm
 from asd_jax.threads import map_ahead
 
 
@@ -30,7 +30,7 @@ def measure(preset: FeaturePreset, training: Mapping[str, Sequence[Clip]], worke
     found = dict.fromkeys(training, _NOTHING)
     with (
         ThreadPoolExecutor(workers) as pool,
-        tqdm.tqdm(total=len(clips), desc="measuring", unit="clips", smoothing=0, disable=not clips) as bar,
+        tqdm(total=len(clips), desc="measuring", unit="clips", smoothing=0, disable=not clips) as bar,
     ):
         results = map_ahead(pool, 2 * workers, lambda clip: _moments(clip, preset.sample_rate), clips)
         for clip, result in zip(clips, results, strict=True):

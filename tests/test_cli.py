@@ -49,7 +49,17 @@ TOOLS = {
 
 
 def test_every_command_is_asked():
-    assert sorted(TOOLS) == sorted(path.stem for path in (ROOT / "tools").glob("*.py"))
+    assert sorted([*TOOLS, "installed"]) == sorted(path.stem for path in (ROOT / "tools").glob("*.py"))
+
+
+@pytest.mark.parametrize("tool", sorted(TOOLS))
+def test_a_python_without_the_package_is_told_what_to_do(tool):
+    run = [sys.executable, "-S", f"tools/{tool}.py", "--help"]  # as a Python that has nothing installed
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, check=False, env={})
+    assert done.returncode == 2 and done.stderr.startswith(
+        f"Error: asd_jax is not installed for {sys.executable}, Python"
+    )
+    assert done.stderr.endswith(": run 'bash tools/setup.sh' once, and then 'source .venv/bin/activate'.\n")
 
 
 @pytest.mark.parametrize("tool", sorted(TOOLS))

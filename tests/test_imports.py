@@ -11,7 +11,7 @@ import asd_jax
 PACKAGE = pathlib.Path(asd_jax.__file__).parent
 
 ROOMS = [
-    ("errors", "interrupt", "lost_process"),
+    ("errors", "interrupt", "lost_process", "progress"),
     ("files", "locks"),
     ("hosts", "stored_json"),
     ("cli", "clips", "audio_files", "unfinished", "threads", "kernels"),

@@ -4,6 +4,9 @@ python tools/benchmark.py --config=configs/proxy_outlier.py
 python tools/benchmark.py --config=configs/multitask.py --config.batch_size=128 --mode=end_to_end --out=b.json
 """
 
+import installed  # noqa: F401  or one sentence
+
+# isort: split
 from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split

@@ -3,6 +3,9 @@
 Every line is ok, warning (a training can start) or wrong; the exit code is 1 where something is wrong.
 """
 
+import installed  # noqa: F401  or one sentence
+
+# isort: split
 from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split

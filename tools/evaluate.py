@@ -4,10 +4,14 @@ python tools/evaluate.py --workdir=W [--score_hop=15]
 python tools/evaluate.py --scores=DIR [--labels=eval_data_list.csv]
 """
 
+import installed  # noqa: F401  or one sentence
+
+# isort: split
 from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split
 import os
+import shlex
 
 from absl import flags
 
@@ -46,6 +50,7 @@ def main() -> None:
         from asd_jax.evaluation import evaluate_workdir
 
         print(evaluate_workdir(_WORKDIR.value, _LABELS.value, score_hop=_SCORE_HOP.value))
+        print(f"Next: python tools/report.py --workdir={shlex.quote(_WORKDIR.value)} --out=report.html")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """Writes a detector as a program: `python tools/export.py --workdir=W --out=model_dir [--platforms=cpu,cuda,tpu]`."""
 
+import installed  # noqa: F401  or one sentence
+
+# isort: split
 from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split

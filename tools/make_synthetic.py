@@ -4,6 +4,9 @@ python tools/make_synthetic.py --out=DIR [--layout=dcase2020] [--seed=0] [--mach
     [--machine_ids=00,01,02,03] [--train_clips=40] [--test_clips=20] [--seconds=10]
 """
 
+import installed  # noqa: F401  or one sentence
+
+# isort: split
 from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split

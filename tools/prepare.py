@@ -10,6 +10,9 @@ folder, what is missing there and what is wrong, from names and audio headers. O
     python tools/prepare.py ... --beam_pipeline_options=runner=DirectRunner,direct_num_workers=4
 """
 
+import installed  # noqa: F401  or one sentence
+
+# isort: split
 from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split
@@ -61,13 +64,15 @@ def main() -> int:
     clips = DATASETS[_DATASET.value](_RAW_DIR.value, machine_types=_MACHINE_TYPES.value, groups=groups)
     if unknown := sorted(groups.keys() - {clip.machine_type for clip in clips}):
         raise flags.Error(f"--groups names {', '.join(unknown)}, which {_RAW_DIR.value} does not hold.")
-    from asd_jax.prepare import format_lines, prepare  # TensorFlow takes seconds to import
+    from asd_jax.features import compile_kernels
+    from asd_jax.prepare import format_lines, next_command, prepare  # TensorFlow takes seconds to import
 
     write_elsewhere = None
     if _BEAM_PIPELINE_OPTIONS.value is not None:
         from asd_jax.prepare_beam import write_on_beam
 
         write_elsewhere = functools.partial(write_on_beam, _BEAM_PIPELINE_OPTIONS.value)
+    compile_kernels(_FEATURES.value)  # the rate below is of the work alone
     begin = time.perf_counter()
     done = prepare(
         with_channel(clips, _CHANNEL.value),
@@ -85,9 +90,12 @@ def main() -> int:
     print(
         f"{done.computed} clips in {seconds:.1f} s, {done.computed / seconds:.0f} clips/s, written to {_DATA_DIR.value}"
     )
+    if done.left_out:
+        print(f"{len(done.left_out)} clips left out:", *done.left_out, sep="\n  ", file=sys.stderr)
+    if command := next_command(done):
+        print(f"Next: {command}")
     if not done.left_out:
         return 0
-    print(f"{len(done.left_out)} clips left out:", *done.left_out, sep="\n  ", file=sys.stderr)
     return 0 if _SKIP_BAD.value else 1
 
 

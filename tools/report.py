@@ -3,6 +3,9 @@
 python tools/report.py --workdir=W [--workdir=W2 ...] --out=report.html [--raw_dir=RAW] [--machines=fan/00,fan/02]
 """
 
+import installed  # noqa: F401  or one sentence
+
+# isort: split
 from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split

@@ -9,6 +9,9 @@ python tools/reproduce.py --paper=2 --data_dir=D --out=O [--machine_types=fan,pu
 What is finished is kept when the command is run again; a training that was stopped goes on.
 """
 
+import installed  # noqa: F401  or one sentence
+
+# isort: split
 from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split

@@ -15,6 +15,9 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
+import installed  # noqa: F401  or one sentence
+
+# isort: split
 from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split

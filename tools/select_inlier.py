@@ -6,6 +6,9 @@ workdirs that differ in lambda (config.product_weight) are compared in the same 
 them before.
 """
 
+import installed  # noqa: F401  or one sentence
+
+# isort: split
 from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split

@@ -1,9 +1,13 @@
 """Trains a detector: `python tools/train.py --config=configs/proxy_outlier.py --workdir=W --config.data_dir=D ...`."""
 
+import installed  # noqa: F401  or one sentence
+
+# isort: split
 from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split
 import logging
+import shlex
 
 from absl import flags
 from ml_collections import config_flags
@@ -33,6 +37,7 @@ def main() -> None:
         named = config_flags.get_override_values(flags.FLAGS["config"])
         train(config, _WORKDIR.value, new_inlier=bool({"inlier", "inlier_p"} & named.keys()))
         print(f"Trained {runs} run(s). Wrote checkpoints/, metrics.jsonl, tensorboard/ to {_WORKDIR.value}")
+        print(f"Next: python tools/evaluate.py --workdir={shlex.quote(_WORKDIR.value)}")
 
 
 if __name__ == "__main__":

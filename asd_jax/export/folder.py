@@ -23,7 +23,6 @@ from collections.abc import Iterator, Sequence
 import jax
 import jax.export
 import numpy as np
-from tqdm import tqdm
 
 from asd_jax import detection, features, locks, manifest, recordings, scoring
 from asd_jax.clips import Machine
@@ -32,6 +31,7 @@ from asd_jax.detector import Detector, load_detector
 from asd_jax.errors import UserError
 from asd_jax.export import example, litert
 from asd_jax.export.program import Program, Weights, make
+from asd_jax.progress import tqdm
 from asd_jax.stored_json import read_json
 
 PLATFORMS = ("cpu", "cuda", "tpu")
