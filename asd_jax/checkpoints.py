@@ -30,11 +30,17 @@ KEPT = 2
 
 def check_path(workdir: str) -> None:
     """Raises a UserError where checkpoints could not be read again: Orbax takes their folder for a pattern of names."""
-    path = os.fspath(epath.Path(workdir).resolve())
+    path = os.fspath(_absolute(workdir))
     if found := sorted(set("[*?\\") & set(path)):
         raise UserError(
             f"The path {path} holds {' and '.join(found)}, by which checkpoints get lost: use another folder."
         )
+
+
+def _absolute(workdir: epath.PathLike) -> epath.Path:
+    """As Orbax wants it; in the cloud (gs://) a path is that already, and etils would make it one on this machine."""
+    path = os.fspath(workdir)
+    return epath.Path(path if "://" in path else os.path.abspath(path))
 
 
 class RunCheckpoints:
@@ -42,7 +48,7 @@ class RunCheckpoints:
 
     def __init__(self, workdir: str, run: int) -> None:
         check_path(workdir)
-        self.folder = epath.Path(workdir).resolve() / "checkpoints" / f"run_{run}"
+        self.folder = _absolute(workdir) / "checkpoints" / f"run_{run}"
         options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=True)
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 

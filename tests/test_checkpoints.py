@@ -136,3 +136,10 @@ def test_other_paths_work(tmp_path, name):
     checkpoints.wait()
     _, [restored] = restore_newest([checkpoints], [like()])
     equal(restored, state(1))
+
+
+def test_a_path_in_the_cloud_stays_one(monkeypatch):
+    monkeypatch.setattr(ocp, "CheckpointManager", lambda folder, **_: folder)
+    assert str(RunCheckpoints("gs://bucket/runs/fan", 2)._manager) == "gs://bucket/runs/fan/checkpoints/run_2"
+    monkeypatch.chdir("/tmp")
+    assert str(RunCheckpoints("runs/fan", 2)._manager) == "/tmp/runs/fan/checkpoints/run_2"

@@ -204,7 +204,7 @@ def test_a_workdir_in_the_cloud_is_only_touched_as_one(configs, tmp_path, monkey
     @epath.register_path_cls("bucket://")
     class Bucket:
         def __new__(cls, path):
-            return epath.Path(str(path).replace("bucket://", f"{tmp_path}/bucket/"))
+            return pathlib.Path(str(path).replace("bucket://", f"{tmp_path}/bucket/"))
 
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
