@@ -94,11 +94,33 @@ def story(configs, tmp_path_factory):
     )
 
 
+def learned(states):
+    """The arrays by their places, but for biases that a BatchNorm takes out again.
+
+    Their gradient is 0 but for rounding, of which Adam makes steps as large as any. So they differ wherever the
+    programs are compiled otherwise; what the BatchNorm has for their mean, less the bias, does not.
+    """
+    found = {}
+    for run, (params, batch_stats, opt_state, best) in enumerate(states):
+        normed = {name.replace("BatchNorm", "Dense") for name in batch_stats} & params.keys()
+        for name in normed:
+            norm = batch_stats[name.replace("Dense", "BatchNorm")]
+            norm["mean"] = norm["mean"] - params[name]["bias"]
+        for path, leaf in jax.tree.leaves_with_path((params, batch_stats, opt_state, best)):
+            place = jax.tree_util.keystr(path)
+            if not any(f"['{name}']['bias']" in place for name in normed):
+                found[f"{run} {place}"] = leaf
+    return found
+
+
 def test_one_process_with_two_devices_gives_the_same_weights(story, configs, tmp_path):
     for name, config in configs.items():
         train.train(config, str(tmp_path / name), jax.devices()[:2])
-        one, two = weights(tmp_path / name), weights(story.folder / name)
-        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), one, two)
+        one, two = (learned(weights(folder / name)) for folder in (tmp_path, story.folder))
+        assert one.keys() == two.keys() and len(one) > 20
+        for place in one:
+            lag = 10 if "['mean']" in place else 1  # the running mean comes after the bias
+            np.testing.assert_allclose(one[place], two[place], rtol=1e-4 * lag, atol=1e-6, err_msg=place)
         losses = [
             {
                 (e["run"], e["epoch"]): [e["steps"], e["loss"], e.get("validation_loss", 0)]
