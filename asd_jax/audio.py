@@ -66,7 +66,7 @@ def low_rates_told(rates: Mapping[int, int], sample_rate: int) -> str | None:
     of_rates = ", ".join(f"{count} of {rate} Hz" for rate, count in low.items())
     return (
         f"{sum(low.values())} recordings are below {sample_rate} Hz ({of_rates}): nothing is heard of them above half "
-        "their rate, by which alone they can be told from others."
+        "their rate, and that alone can set them apart from others."
     )
 
 

@@ -10,13 +10,13 @@ SUFFIXES = (
     *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc"),
     *(".au", ".snd", ".caf", ".nist", ".sph", ".voc", ".avr", ".paf", ".pvf", ".ircam", ".sf", ".8svx", ".svx"),
 )
-"""Of the files that count as recordings, in any letter case: what libsndfile knows by its header."""
+"""Endings of the files that count as recordings, in any letter case: what libsndfile knows by its header."""
 
 UNREAD = (
     *(".m4a", ".mp4", ".aac", ".wma", ".amr", ".ape", ".wv", ".tta", ".mka", ".mkv", ".webm", ".3gp", ".ac3", ".dts"),
     *(".dsf", ".dff", ".mov", ".avi", ".raw", ".pcm", ".tdms"),
 )
-"""Of files that hold sound, and are not read."""
+"""Endings of files that hold sound and are not read."""
 
 
 def audio_files(folder: str | os.PathLike) -> list[Path]:

@@ -200,7 +200,7 @@ def tell_inlier(trained: Trained, workdir: str) -> None:
     if "inlier" in trained.config:
         kind, p, _ = inlier_choice(workdir)
         chosen = (epath.Path(workdir) / INLIER_CHOICE).exists()
-        by = "tools/select_inlier.py chose them" if chosen else "as the training was told"
+        by = "tools/select_inlier.py chose them" if chosen else "by the training's config"
         print("Inlier models: none" if kind == "none" else f"Inlier models: {kind} with p={p} ({by})")
 
 

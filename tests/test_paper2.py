@@ -127,7 +127,7 @@ def test_inlier_models_asked_for_go_before_those_that_were_chosen(workdir, tmp_p
     run = str(shutil.copytree(workdir, tmp_path / "run"))
     config = experiment.load_config(run)
     evaluation.evaluate_workdir(run)
-    assert "Inlier models: gmm with p=2 (as the training was told)" in capsys.readouterr().out
+    assert "Inlier models: gmm with p=2 (by the training's config)" in capsys.readouterr().out
     select_inlier.select([run])
     kind, p, _ = detection.inlier_choice(run)
     assert (kind, p) != ("gmm", 2)
@@ -146,7 +146,7 @@ def test_inlier_models_asked_for_go_before_those_that_were_chosen(workdir, tmp_p
     train.train(config, run, new_inlier=True)
     assert detection.inlier_choice(run)[:2] == ("lof", 5) and "Removed " in capsys.readouterr().out
     recordings.score_recordings(run, [str(excerpts_of(tmp_path))], str(tmp_path / "s.csv"), 0.1, machine_id="03")
-    assert "Inlier models: lof with p=5 (as the training was told)" in capsys.readouterr().out
+    assert "Inlier models: lof with p=5 (by the training's config)" in capsys.readouterr().out
     assert json.loads((tmp_path / "run/threshold.json").read_text())["inlier"] == "lof"
 
 

@@ -144,7 +144,7 @@ def _surroundings(
         recordings, others = not_taken.find(raw, clips, problems)
         if challenge := _CHALLENGES.get(dataset):
             problems += [f"{line}: {not_taken.expected(challenge.LAYOUT)}" for line in recordings]
-        elif dataset != "audioset":  # it tells itself
+        elif dataset != "audioset":  # listing it has said so already
             warnings += [f"{line}." for line in recordings]
     return warnings, folders, others
 

@@ -95,7 +95,7 @@ def misfit(misfits: list[str] | None, sentence: str) -> None:
     """Keeps a sentence about something that does not fit, or raises it where nobody keeps it."""
     if misfits is None:
         raise UserError(sentence)
-    if one_line(sentence) not in misfits[-1:]:  # a folder of many clips is told once
+    if one_line(sentence) not in misfits[-1:]:  # one sentence for a folder of many clips
         misfits.append(one_line(sentence))
 
 
@@ -200,7 +200,7 @@ def _labelling(names: Sequence[str]) -> int:
 
 
 def taken_for(clips: Sequence[Clip], raw: Path) -> tuple[list[str], str | None]:
-    """Of the clips of a tree: a line for each kind of folder, and a warning where test clips have no label."""
+    """What the folders of a tree were taken for, a line each; and a warning where test clips have no label."""
     folders: dict[str, Counter[str]] = {}
     unlabelled: dict[str, int] = {}
     for clip in clips:

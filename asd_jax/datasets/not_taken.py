@@ -30,7 +30,7 @@ def find(raw: Path, clips: Iterable[Clip], misfits: Iterable[str]) -> tuple[list
     for path in files_below(raw):
         if _real(str(path)) not in taken and str(path) not in named and not _LISTS.fullmatch(path.name):
             if path.name.lower().endswith(UNREAD):
-                continue  # are told by themselves
+                continue  # `unread_told` names them
             counts = recordings if path.name.lower().endswith(SUFFIXES) else others
             counts[str(path.parent.relative_to(raw)), path.suffix.lower()] += 1
     return _lines(recordings), _lines(others)
