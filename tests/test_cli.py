@@ -1,15 +1,17 @@
 """What the commands set for their process."""
 
+import io
 import platform
 import re
 import subprocess
 import sys
 import unicodedata
 
+import jax
 import ml_collections
 import pytest
 
-from asd_jax import cli, experiment
+from asd_jax import cli, doctor, experiment
 from asd_jax.errors import UserError
 from tests.test_commands import RECIPE, ROOT, command
 
@@ -106,10 +108,12 @@ def test_a_home_folder_is_written_out_where_the_shell_does_not(tmp_path, monkeyp
     monkeypatch.setenv("HOME", str(tmp_path))
     makes = ["--machine_types=belt", "--machine_ids=00", "--train_clips=1", "--test_clips=1", "--seconds=1"]
     assert f"to {tmp_path}/a b" in command("make_synthetic", "--out=~/a b", *makes).stdout
-    assert f"to {tmp_path}/c" in command("make_synthetic", "--out", "~/c", *makes).stdout
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a b", "c"] and not (ROOT / "~").exists()
-    assert f"There is no recipe {tmp_path}/r.py" in command("train", "--config=~/r.py", "--workdir=W").stderr
-    assert f"There is no {tmp_path}/x.wav" in command("score", "--workdir=W", "--output=o", "~/x.wav").stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a b"] and not (ROOT / "~").exists()
+    for word, before in (("~/c", "--out"), ("~/x.wav", "more.wav")):
+        assert cli._at_the_door(word, before) == f"{tmp_path}/{word[2:]}"
+    for flag in ("--config", "--config.data_dir", "-workdir"):
+        assert cli._at_the_door(f"{flag}=~/d", "") == f"{flag}={tmp_path}/d"
+    assert cli._at_the_door("--labels=a~/b", "") == "--labels=a~/b" and cli._at_the_door("~", "--out") == str(tmp_path)
 
 
 def test_accents_of_machines_names_are_composed_and_those_of_paths_stay():
@@ -139,14 +143,32 @@ def test_paths_of_a_recipe_are_written_out_and_may_be_none(monkeypatch):
     assert config.to_dict() == {"data_dir": "/her/d", "init_from": "a~/b", "compilation_cache": ""}
 
 
-@pytest.mark.parametrize("asked", ["cuda", "gpu", "nonsense"])
-def test_a_device_that_is_not_there_is_one_sentence(monkeypatch, asked):
+@pytest.mark.parametrize(
+    ("asked", "error"), [("cuda", AssertionError()), ("gpu", RuntimeError("no gpu")), ("x", RuntimeError("no x"))]
+)
+def test_a_device_that_is_not_there_is_one_sentence(monkeypatch, asked, error):
+    def devices():
+        raise error
+
     monkeypatch.setenv("JAX_PLATFORMS", asked)
+    monkeypatch.setattr(jax, "devices", devices)
+    said = cli.no_devices()
+    found = "no x" if asked == "x" else "it is installed for the CPU alone"
+    assert said.startswith(
+        f"JAX has no device: JAX_PLATFORMS={asked} asks for one, and {found}. Unset it for the CPU, or "
+    )
+    [finding] = doctor._devices()
+    assert (finding.level, finding.found, finding.advice) == (doctor.WRONG, said, "")
+    with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", io.StringIO())
+        try:
+            cli._tell(devices)
+        finally:
+            assert sys.stderr.getvalue() == f"Error: {said}\n"
+
+
+def test_a_command_whose_device_is_not_there_ends_in_one_sentence(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
     done = command("benchmark", RECIPE, "--mode=step")
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    said = done.stderr.strip().splitlines()[-1]
-    assert said.startswith(f"Error: JAX has no device: JAX_PLATFORMS={asked} asks for one, and ")
-    assert "Unset it for the CPU, or " in said
-    done = command("doctor")
-    [line] = [line for line in done.stdout.splitlines() if line.startswith("wrong   devices")]
-    assert said.removeprefix("Error: ") in line and "install again" not in line and done.returncode == 1
+    assert done.stderr.startswith("Error: JAX has no device: JAX_PLATFORMS=cuda asks for one, and ")

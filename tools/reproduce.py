@@ -59,6 +59,8 @@ def main() -> int:
         for flag in own:
             if paper != _PAPER.value and flag.value:
                 raise UserError(f"--{flag.name} is for --paper={paper}: leave it out.")
+    header = rb"machine_type,(machine_id,detector|row,machine_id)"
+    check_own(os.path.join(_OUT.value, "results.csv"), "--out", header, "table of results")
     from asd_jax.checkpoints import check_path
     from asd_jax.studies import grid
 
@@ -68,8 +70,6 @@ def main() -> int:
     overrides["num_runs"] = _RUNS.value or {"1": 3, "2": 1}[_PAPER.value]
     if _EPOCHS.value:
         overrides["num_epochs"] = _EPOCHS.value
-    header = rb"machine_type,(machine_id,detector|row,machine_id)"
-    check_own(os.path.join(_OUT.value, "results.csv"), "--out", header, "table of results")
     with locks.held(_OUT.value, "reproduction"):
         return 0 if _reproduce(overrides) else 1
 
