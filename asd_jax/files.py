@@ -11,7 +11,7 @@ from etils import epath
 
 from asd_jax.errors import UserError
 
-_BEGIN = 1000  # bytes of a file that tell what it is
+_BEGIN = 1000  # bytes, by which a file is recognised
 
 unfinished: set[epath.Path] = set()
 """What is being written, to be removed where the process ends before."""

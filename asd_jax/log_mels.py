@@ -116,7 +116,7 @@ def load(
 
 
 def _frames(store: Store, machine: Machine, split: str, domains: Collection[str] | None) -> int:
-    """Of a machine's clips together, those that are shorter than a window too."""
+    """The frames of a machine's clips together, those of clips shorter than a window among them."""
     stored = store.find(machine)
     if stored.frames is not None:
         return sum(
@@ -125,7 +125,7 @@ def _frames(store: Store, machine: Machine, split: str, domains: Collection[str]
             if name.startswith(f"{split} ") and (domains is None or name.split()[1] in domains)
         )
     if not stored.clips.get(split):
-        return 0  # reading tells
+        return 0  # reading raises the error
     return sum(
         len(log_mel) for clip, log_mel in store.clips(machine, split) if domains is None or clip.domain in domains
     )

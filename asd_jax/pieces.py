@@ -13,7 +13,7 @@ from asd_jax import audio
 from asd_jax.errors import UserError
 
 _READ = 1 << 16  # bytes of a pipe
-_HEADER = 16  # of them tell what kind of file they begin
+_HEADER = 16  # bytes, by which the kind of a file is recognised
 _FILES = {
     "WAV": re.compile(rb"(RIFF|RIFX|RF64|BW64)....WAVE|riff\x2e\x91\xcf\x11", re.DOTALL),
     "FLAC": re.compile(rb"fLaC"),

@@ -85,7 +85,7 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class _Result:
-    """Of one clip: its log-mel [frames, mels] or the sentence that says why it is left out; its own sample rate."""
+    """A clip, its log-mel [frames, mels] or the sentence why it is left out, and the recording's sample rate."""
 
     clip: Clip
     log_mel: np.ndarray | None

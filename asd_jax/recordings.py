@@ -18,7 +18,7 @@ from asd_jax.files import check_own, write_atomically
 from asd_jax.progress import tqdm
 
 SCORES_BEGIN = rb"file,(score|start,end)"
-"""Of the tables that score.py writes."""
+"""How the tables that score.py writes begin."""
 
 _LONG = 120  # seconds; clips are of about 10
 

@@ -227,7 +227,7 @@ class _Training:
         return {machine_type: one and dataclasses.asdict(one) for machine_type, one in found.items()}
 
     def _channels(self) -> dict[str, int] | None:
-        """Of the targets whose recordings are read by one channel; None where there is no such."""
+        """Target machine -> the channel of its recordings that is read; None where all take the mean."""
         store = records.open_store(self.config.data_dir, self.config.features)
         found = {"/".join(machine): store.find(machine).channel for machine in self.data.machines}
         return {name: channel for name, channel in found.items() if channel is not None} or None

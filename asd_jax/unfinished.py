@@ -21,7 +21,10 @@ def is_placeholder(size: int) -> bool:
 def mended(path: str) -> BinaryIO | None:
     """The file, with a length in its header; None where there is nothing to mend."""
     with open(path, "rb") as file:
-        patches = _patches(file, os.path.getsize(path))
+        try:
+            patches = _patches(file, os.path.getsize(path))
+        except struct.error:  # it ends within its header
+            return None
     return _Patched(path, patches) if patches else None
 
 
@@ -61,23 +64,22 @@ def _of_wav(file: BinaryIO, end: int, kind: bytes) -> dict[int, bytes]:
 
 
 def _chunks(file: BinaryIO, at: int, end: int, header: str) -> Iterator[tuple[bytes, int, int]]:
-    """Name, place of the content and its size of every chunk that begins before the end."""
+    """Name, place of the content and its size of every chunk that begins before the end, up to what is no name."""
     length = struct.calcsize(header)
     while at + length <= end:
         file.seek(at)
         name, size = struct.unpack(header, file.read(length))
+        if not all(32 <= byte < 127 for byte in name):
+            return
         yield name, at + length, size
         at += length + size + (size % 2 if length == 8 else 0)
 
 
 def _is_chunks(file: BinaryIO, at: int, end: int, order: str) -> bool:
-    """Whether further chunks, and no sound, fill the file to its end."""
-    last = at
-    for name, content, size in _chunks(file, at, end, f"{order}4sI"):
-        if not all(32 <= byte < 127 for byte in name):
-            return False
-        last = content + size
-    return last in (end, end + size % 2) if last > at else True
+    """Whether further chunks, and no sound, fill the file to its end; a byte may fill up the last one."""
+    for _, content, size in _chunks(file, at, end, f"{order}4sI"):
+        at = content + size
+    return abs(end - at) <= 1
 
 
 class _Patched(io.RawIOBase):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from asd_jax import unfinished
 from asd_jax.audio import read_audio
 from asd_jax.datasets.check import check
 from asd_jax.errors import UserError
@@ -122,3 +123,21 @@ def test_an_empty_recording_stays_empty(tmp_path):
         (tmp_path / "a.wav").write_bytes(content)
         with pytest.raises(UserError, match="a.wav holds no samples"):
             read_audio(str(tmp_path / "a.wav"), 16000)
+
+
+@pytest.mark.parametrize("cut", range(12, 84, 4))  # 80 bytes are the header
+def test_a_file_that_ends_within_its_header_is_one_sentence(tmp_path, cut):
+    (tmp_path / "a.wav").write_bytes(wav(ALL, ALL, b"RF64", ds64(0, 0, 0))[:cut])
+    with pytest.raises(UserError, match="a.wav (is no audio|holds no samples)"):
+        read_audio(str(tmp_path / "a.wav"), 16000)
+
+
+def test_a_header_followed_by_zeros_alone_takes_no_time(tmp_path, monkeypatch):
+    """As a recorder that lost its power leaves them."""
+    looked = []
+    chunks = unfinished._chunks
+    monkeypatch.setattr(unfinished, "_chunks", lambda *a: (looked.append(one) or one for one in chunks(*a)))
+    (tmp_path / "a.wav").write_bytes(b"RIFF" + bytes(4) + b"WAVE" + bytes(100_000))
+    with pytest.raises(UserError, match="a.wav is no audio"):
+        read_audio(str(tmp_path / "a.wav"), 16000)
+    assert len(looked) <= 1
