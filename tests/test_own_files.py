@@ -17,6 +17,7 @@ from asd_jax.export import folder as export
 from asd_jax.files import check_own
 from asd_jax.page.page import write_page
 from asd_jax.recordings import score_recordings
+from asd_jax.studies import tables
 from tests.conftest import tiny_recipe
 from tests.recordings import LOW, write_tone
 from tests.test_commands import RECIPE, command
@@ -123,6 +124,18 @@ def test_commands_ask_before_they_work(tmp_path, tool, arguments, name):
     path.write_text("mine,1")
     done = command(tool, *(one.format(folder if ".." in one else path) for one in arguments))
     assert done.returncode == 2 and "is there and is no" in done.stderr and path.read_text() == "mine,1"
+
+
+def test_a_study_takes_no_folder_with_files_of_others(tmp_path):
+    (tmp_path / "proposed" / "fan").mkdir(parents=True)  # stopped before its first table
+    (tmp_path / ".reproduction.lock").touch()
+    tables.check_folder(tmp_path)
+    (tmp_path / "table_1.md").write_text("mine")
+    with pytest.raises(UserError, match=r"--out: .* holds table_1.md, but no results.csv of a study: name a new"):
+        tables.check_folder(tmp_path)
+    tables.write_csv(tmp_path / "results.csv", [["machine_type", "row", "machine_id"]])
+    tables.check_folder(tmp_path)
+    tables.check_folder(tmp_path / "new")
 
 
 def test_an_empty_file_may_be_written_over(tmp_path):

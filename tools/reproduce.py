@@ -16,7 +16,6 @@ from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split
 import logging
-import os
 import pathlib
 import sys
 from typing import Any
@@ -25,7 +24,7 @@ from absl import flags
 
 from asd_jax import cli, locks
 from asd_jax.errors import UserError
-from asd_jax.files import check_own
+from asd_jax.studies import tables
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))  # for configs/
 
@@ -59,8 +58,7 @@ def main() -> int:
         for flag in own:
             if paper != _PAPER.value and flag.value:
                 raise UserError(f"--{flag.name} is for --paper={paper}: leave it out.")
-    header = rb"machine_type,(machine_id,detector|row,machine_id)"
-    check_own(os.path.join(_OUT.value, "results.csv"), "--out", header, "table of results")
+    tables.check_folder(_OUT.value)
     from asd_jax.checkpoints import check_path
     from asd_jax.studies import grid
 

@@ -21,7 +21,7 @@ from asd_jax.clips import Machine
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
 from asd_jax.outliers import FIGURE_4_SIZES, outlier_machines
-from asd_jax.studies import claims, figures, grid, paper1_results, targets
+from asd_jax.studies import claims, figures, grid, paper1_results, tables, targets
 from asd_jax.studies.grid import Training
 from asd_jax.studies.paper1_results import BASELINES, OUTLIER_SETS, Result, Results, Setting
 from configs import autoencoder, maf, proxy_outlier
@@ -235,7 +235,7 @@ def reproduce(study: Study) -> bool:
     failed = grid.train_all(study.trainings)
     measured = [result for cell in study.cells if cell.training.name not in failed for result in _results(cell)]
     results = Results(study.test_ids, measured)
-    paper1_results.write_results(os.path.join(study.out, "results.csv"), measured)
+    paper1_results.write_results(os.path.join(study.out, tables.RESULTS), measured)
     print(paper1_results.write_table(study.out, results, _about(study)))
     pictures = {"figure_3": figure_3(results), "figure_4": figure_4(results)}
     for name, figure in pictures.items():

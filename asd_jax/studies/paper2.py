@@ -19,7 +19,7 @@ from asd_jax import detection, inlier, metrics, records
 from asd_jax.embeddings import Embeddings
 from asd_jax.ensemble import Member, ensemble_scores
 from asd_jax.errors import UserError
-from asd_jax.studies import encoder_pictures, grid, paper2_tables, published, targets
+from asd_jax.studies import encoder_pictures, grid, paper2_tables, published, tables, targets
 from asd_jax.studies.grid import Training
 from asd_jax.studies.paper2_tables import Measure
 from configs import ddcsad, multitask, parallel
@@ -170,7 +170,7 @@ def reproduce(study: Study) -> bool:
             except UserError as error:
                 print(f"{machine_type}/{row} failed: {error}")
                 failed.add(f"{machine_type}/{row}")
-    paper2_tables.write_measures(os.path.join(study.out, "results.csv"), measures)
+    paper2_tables.write_measures(os.path.join(study.out, tables.RESULTS), measures)
     for table in published.PAPER_2:
         print(paper2_tables.write_table(study.out, table, list(study.test_ids), measures, _about(study)))
     for machine_type, ids in study.test_ids.items():
