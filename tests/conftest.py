@@ -1,19 +1,14 @@
-"""Four fake devices for all tests, which must be asked for before JAX starts; and a tiny recipe with its data."""
+"""A tiny recipe with its data, and what all tests share."""
 
+from tests.devices import all_devices  # before JAX starts
+
+# isort: split
 import faulthandler
 import os
 
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-os.environ["JAX_PLATFORMS"] = "cpu"
+import pytest
 
-import jax  # noqa: E402
-import pytest  # noqa: E402
-
-from configs import proxy_outlier  # noqa: E402
-
-# Several fake devices under asynchronous dispatch can wait for each other until they time out.
-jax.config.update("jax_cpu_enable_async_dispatch", False)
+from configs import proxy_outlier
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +39,13 @@ def tiny_recipe(data_dir, tmp_path_factory):
 def config(data_dir, tmp_path_factory):
     """The tiny recipe on two machines of tones in noise."""
     return tiny_recipe(data_dir, tmp_path_factory)
+
+
+@pytest.fixture
+def four_devices():
+    """Where no devices are named, all four are taken."""
+    with all_devices():
+        yield
 
 
 @pytest.fixture

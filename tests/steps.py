@@ -4,12 +4,13 @@ import jax
 import numpy as np
 
 from asd_jax import parallel
+from tests.devices import DEVICES
 
 
 def take_steps(method, optimizer, batches, runs=(0,), devices=1, learning_rate=0.05, seed=0, block=1, log_mels=None):
     """Fresh states after the batches [runs, rows, ...], `block` of them at a time; metrics [steps, runs]; the mesh."""
     batches = list(batches)
-    mesh = parallel.make_mesh(len(runs), batches[0]["product"].shape[1], jax.devices()[:devices])
+    mesh = parallel.make_mesh(len(runs), batches[0]["product"].shape[1], DEVICES[:devices])
     states = parallel.init_states(mesh, method, optimizer)(seed, np.array(runs, np.int32))
     steps = parallel.train_steps(mesh, method, optimizer)
     if log_mels is not None:

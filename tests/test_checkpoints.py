@@ -13,6 +13,7 @@ from asd_jax import checkpoints as module
 from asd_jax import train
 from asd_jax.checkpoints import RunCheckpoints, restore_newest
 from asd_jax.errors import UserError
+from tests.devices import DEVICES
 
 
 def state(value):
@@ -20,7 +21,7 @@ def state(value):
 
 
 def like(device=0):
-    sharding = SingleDeviceSharding(jax.devices()[device])
+    sharding = SingleDeviceSharding(DEVICES[device])
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), state(0))
 
 
@@ -52,7 +53,7 @@ def test_the_newest_comes_back_and_two_are_kept(saved):
 
 def test_restores_onto_another_device(saved):
     _, [restored] = restore_newest([saved], [like(device=2)])
-    assert restored["w"].devices() == {jax.devices()[2]}
+    assert restored["w"].devices() == {DEVICES[2]}
     equal(restored, state(3))
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -15,13 +14,11 @@ SMALL = [f"--config.{value}" for value in ("num_epochs=2", "width=4", "window=32
 
 
 def command(tool, *arguments):
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
     return subprocess.run(
         [sys.executable, f"tools/{tool}.py", *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        env=environment,
         check=False,
     )
 

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import pathlib
 import re
 import signal
@@ -20,6 +19,7 @@ from etils import epath
 from asd_jax import hosts, lost_process, parallel, train
 from asd_jax.errors import UserError
 from configs import autoencoder, maf
+from tests.devices import DEVICES
 from tests.test_train import epochs, weights
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -49,12 +49,11 @@ class Pair:
         for name, config in configs.items():
             (folder / f"{name}.json").write_text(config.to_json_best_effort())
         trainings = [f"{folder / name}.json:{folder / name}" for name in names]
-        environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
         self.texts, self.processes = [], []
         for process in ("0", "1"):
             self.texts.append([folder / f"{stream}_{process}" for stream in ("printed", "said")])
             with open(self.texts[-1][0], "w") as out, open(self.texts[-1][1], "w") as error:
-                given = {"cwd": ROOT, "env": environment, "stdout": out, "stderr": error}
+                given = {"cwd": ROOT, "stdout": out, "stderr": error}
                 self.processes.append(subprocess.Popen([*command, process, *trainings], **given))
 
     def wait_for(self, there):
@@ -88,7 +87,7 @@ def story(configs, tmp_path_factory):
     began = time.monotonic()
     codes = [one.wait(60) for one in pair.processes]
     seconds, killed_at = time.monotonic() - began, last_step()
-    train.train(configs["split"], str(folder / "split"), jax.devices()[:2])
+    train.train(configs["split"], str(folder / "split"), DEVICES[:2])
     return types.SimpleNamespace(
         folder=folder, told=pair.told(), codes=codes, seconds=seconds, stopped_at=int(goes_on[1]), killed_at=killed_at
     )
@@ -114,7 +113,7 @@ def learned(states):
 
 def test_one_process_with_two_devices_gives_the_same_weights(story, configs, tmp_path):
     for name, config in configs.items():
-        train.train(config, str(tmp_path / name), jax.devices()[:2])
+        train.train(config, str(tmp_path / name), DEVICES[:2])
         one, two = (learned(weights(folder / name)) for folder in (tmp_path, story.folder))
         assert one.keys() == two.keys() and len(one) > 20
         for place in one:
@@ -231,7 +230,7 @@ def test_a_workdir_in_the_cloud_is_only_touched_as_one(configs, tmp_path, monkey
     config = copy.deepcopy(configs["split"])
     config.num_epochs, config.held_back = 1, 3
     for _ in range(2):
-        train.train(config, "bucket://run", jax.devices()[:2])
+        train.train(config, "bucket://run", DEVICES[:2])
     assert not list((tmp_path / "here").iterdir())
     names = {path.name for path in (tmp_path / "bucket/run").iterdir()}
     assert names == {

@@ -8,6 +8,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from asd_jax.models import layers
+from tests.devices import DEVICES
 
 
 def normal(seed, *shape):
@@ -156,12 +157,12 @@ def test_bfloat16_keeps_parameters_and_statistics_in_float32():
     assert grads["params"]["kernel"].dtype == params["params"]["kernel"].dtype == jnp.float32
 
 
-@pytest.mark.skipif(len(jax.devices()) < 2, reason="one device")
+@pytest.mark.skipif(len(DEVICES) < 2, reason="one device")
 @pytest.mark.parametrize("check_vma", [True, False])
 def test_batch_norm_of_a_split_batch_is_that_of_the_whole(batch, check_vma):
     x, scale, bias, dy = batch
     devices = 2
-    mesh = jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:devices])
+    mesh = jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,), devices=DEVICES[:devices])
     variables = layers.BatchNorm().init(jax.random.key(0), x, True)
 
     def loss(params, x, dy, axis_name):

@@ -10,6 +10,7 @@ from asd_jax import parallel
 from asd_jax.experiment import AdamW
 from asd_jax.methods.proxy_outlier import ProxyOutlier
 from asd_jax.models.resnet import ResNet
+from tests.devices import DEVICES
 
 METHOD = ProxyOutlier(ResNet((1, 1, 1), 4, axis_name="data"), 32, 32)
 CONVOLUTIONS = 10
@@ -17,7 +18,7 @@ OPTIMIZER = AdamW(0.99, 0.0)
 
 
 def traced(runs, devices):
-    mesh = parallel.make_mesh(runs, 8, jax.devices()[:devices])
+    mesh = parallel.make_mesh(runs, 8, DEVICES[:devices])
     names = ("progress", "learning_rate", "b1")
     step = parallel.trace_steps(mesh, METHOD, OPTIMIZER, False, (1, runs, 8), names, None, np.float16)
     return step, jax.eval_shape(parallel.init_states(mesh, METHOD, OPTIMIZER), 0, np.arange(runs))

@@ -10,6 +10,7 @@ from jax.sharding import PartitionSpec as P
 
 from asd_jax.models import maf
 from asd_jax.models.maf import MADE, MAF, FlowBatchNorm, masked_product
+from tests.devices import DEVICES
 
 DIMS, CONDITIONS, BATCH = 7, 3, 8
 FLOWS = {
@@ -297,10 +298,10 @@ def test_initial_weights_lie_within_the_bounds_of_their_layer():
     assert 0 <= rows.min() < 0.01 and 0.99 < rows.max() <= 1
 
 
-@pytest.mark.skipif(len(jax.devices()) < 4, reason="fewer than four devices")
+@pytest.mark.skipif(len(DEVICES) < 4, reason="fewer than four devices")
 def test_a_split_batch_is_the_whole_one():
     devices = 4
-    mesh = jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:devices])
+    mesh = jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,), devices=DEVICES[:devices])
     x, condition = data(12)
     flow = FLOWS["sequential"]
     variables = initialise(flow, x, condition)

@@ -10,6 +10,7 @@ from asd_jax.methods.autoencoder import Autoencoder
 from asd_jax.methods.proxy_outlier import ProxyOutlier
 from asd_jax.models.autoencoder import DenseAutoencoder
 from asd_jax.models.resnet import ResNet
+from tests.devices import DEVICES
 from tests.steps import take_steps
 
 DENSE = Autoencoder(DenseAutoencoder((8, 2, 8), axis_name=parallel.DATA), window=32, n_mels=32)
@@ -79,7 +80,7 @@ def test_scores_of_a_split_batch_equal_those_of_the_whole():
     product = np.zeros(8, np.int32)
     scores = np.asarray(parallel.output_step(mesh, DENSE)(states, windows, product)["score"])
     assert scores.shape == (2, 8)
-    one = parallel.make_mesh(1, 8, jax.devices()[:1])
+    one = parallel.make_mesh(1, 8, DEVICES[:1])
     for run in range(2):
         single = jax.tree.map(lambda x: x[run : run + 1], states)
         alone = np.asarray(parallel.output_step(one, DENSE)(single, windows, product)["score"])
@@ -91,12 +92,12 @@ def test_scores_of_a_split_batch_equal_those_of_the_whole():
     [(3, 64, 1, (1, 1)), (3, 64, 4, (3, 1)), (1, 64, 3, (1, 2)), (1, 6, 4, (1, 3)), (2, 64, 4, (2, 2))],
 )
 def test_the_mesh_fits_any_number_of_devices(num_runs, batch_size, devices, shape):
-    mesh = parallel.make_mesh(num_runs, batch_size, jax.devices()[:devices])
+    mesh = parallel.make_mesh(num_runs, batch_size, DEVICES[:devices])
     assert mesh.devices.shape == shape
 
 
-def test_idle_devices_are_named():
-    assert str(jax.devices()[3]) in parallel.describe(parallel.make_mesh(3, 64))
+def test_idle_devices_are_named(four_devices):
+    assert str(DEVICES[3]) in parallel.describe(parallel.make_mesh(3, 64))
     assert "idle" not in parallel.describe(parallel.make_mesh(4, 64))
 
 
@@ -128,6 +129,6 @@ def test_windows_cut_out_on_the_devices_equal_those_that_are_given():
 
 
 def test_one_program_serves_all_schedules_and_seeds():
-    mesh = parallel.make_mesh(1, 8, jax.devices()[:1])
+    mesh = parallel.make_mesh(1, 8, DEVICES[:1])
     shapes = (sgd, False, (1, 1, 8), ("progress", "learning_rate"), None, np.float32)
     assert parallel.compile_steps(mesh, DENSE, *shapes) is parallel.compile_steps(mesh, DENSE, *shapes)

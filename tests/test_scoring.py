@@ -10,6 +10,7 @@ from asd_jax import experiment, parallel
 from asd_jax.methods.proxy_outlier import ProxyOutlier
 from asd_jax.scoring import Trained, window_batches
 from configs import proxy_outlier
+from tests.devices import DEVICES
 
 
 @pytest.mark.parametrize("hop", [1, 3])
@@ -35,7 +36,7 @@ def test_every_run_gives_its_outputs_for_the_windows_of_each_clip_in_their_order
     config.score_hop, config.num_runs = 3, 3
     method = experiment.make_method(config)
     optimizer = experiment.make_optimizer(config)
-    mesh = parallel.make_mesh(2, config.batch_size, jax.devices()[:2])  # three runs on two devices: two groups
+    mesh = parallel.make_mesh(2, config.batch_size, DEVICES[:2])  # three runs on two devices: two groups
     init = parallel.init_states(mesh, method, optimizer)
     states = [init(0, np.array(runs, np.int32)) for runs in ([0, 1], [2, 2])]
     clips = [np.random.default_rng(i).normal(size=(n, 128)).astype(np.float16) for i, n in enumerate((32, 70, 41))]
@@ -46,7 +47,7 @@ def test_every_run_gives_its_outputs_for_the_windows_of_each_clip_in_their_order
         state = jax.tree.map(lambda x, p=position: x[p], jax.device_get(states[group]))
         for clip, log_mel in enumerate(clips):
             windows = np.stack([log_mel[i : i + 32] for i in range(0, len(log_mel) - 31, 3)])
-            expected = method.outputs(state.params, state.batch_stats, windows, None)["score"]
+            expected = jax.jit(method.outputs)(state.params, state.batch_stats, windows, None)["score"]
             np.testing.assert_allclose(outputs[clip]["score"][run], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -64,7 +65,7 @@ class Told(ProxyOutlier):
 def test_one_program_scores_all_and_the_next_batch_is_made_before_the_last_is_waited_for(monkeypatch):
     config = proxy_outlier.get_config("quicktest")
     config.blocks, config.width, config.window, config.batch_size, config.score_hop = (1, 1, 1), 4, 32, 8, 1
-    mesh = parallel.make_mesh(1, config.batch_size, jax.devices()[:1])
+    mesh = parallel.make_mesh(1, config.batch_size, DEVICES[:1])
     plain = experiment.make_method(config)
     states = [parallel.init_states(mesh, plain, experiment.make_optimizer(config))(0, np.zeros(1, np.int32))] * 2
     config.num_runs = 2

@@ -42,7 +42,7 @@ def trained(data_dir, tmp_path_factory):
     config.data_dir, config.machine_type, config.machine_id = str(data_dir), "drill", "00"
     config.compilation_cache = str(tmp_path_factory.getbasetemp() / "compiled")
     workdir = tmp_path_factory.mktemp("trained") / "run"
-    train.train(config, str(workdir), jax.devices()[:1])
+    train.train(config, str(workdir))
     return workdir
 
 
@@ -51,7 +51,7 @@ def is_checkpoint(path):
 
 
 def load(workdir):
-    trained = scoring.load_trained(str(workdir), jax.devices()[:1])
+    trained = scoring.load_trained(str(workdir))
     return detection.thresholds(trained, str(workdir), 0.1)
 
 
@@ -102,7 +102,7 @@ def test_compiled_programs_are_never_taken_from_where_a_workdir_says(trained, tm
     before = jax.config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", None)
     try:
-        scoring.load_trained(str(workdir), jax.devices()[:1])
+        scoring.load_trained(str(workdir))
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
     assert asked == [experiment.COMPILATION_CACHE]

@@ -7,13 +7,13 @@ import signal
 import threading
 import time
 
-import jax
 import pytest
 
 from asd_jax import experiment
 from asd_jax.errors import UserError
 from asd_jax.studies import grid
 from configs import proxy_outlier
+from tests.devices import DEVICES
 
 OWN = {"data_dir": "D", "machine_type": "fan", "machine_id": "00"}
 
@@ -67,15 +67,15 @@ def test_trainings_share_the_devices(devices, num_runs, count, expected):
     assert grid.device_groups(list(range(devices)), num_runs, count) == expected
 
 
-def test_two_trainings_of_two_runs_run_at_once_on_their_own_devices(tmp_path, fake):
+def test_two_trainings_of_two_runs_run_at_once_on_their_own_devices(tmp_path, fake, four_devices):
     together = threading.Barrier(2, timeout=20)
     fake.act = lambda name, stop: together.wait()
     assert not grid.train_all(trainings(tmp_path, 4, num_runs=2))
-    ids = [device.id for device in jax.devices()]
+    ids = [device.id for device in DEVICES]
     assert set(fake.trained.values()) == {tuple(ids[:2]), tuple(ids[2:])} and len(fake.trained) == 4
 
 
-def test_no_device_is_given_to_two_trainings_at_a_time(tmp_path, fake):
+def test_no_device_is_given_to_two_trainings_at_a_time(tmp_path, fake, four_devices):
     lock, busy, most = threading.Lock(), set(), []
 
     def act(name, stop):
@@ -90,7 +90,7 @@ def test_no_device_is_given_to_two_trainings_at_a_time(tmp_path, fake):
 
     fake.act = act
     assert not grid.train_all(trainings(tmp_path, 9))
-    assert max(most) == len(jax.devices())
+    assert max(most) == len(DEVICES)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_method_not_yet_seen_is_taken_to_last_as_long_as_the_others(tmp_path):
 @pytest.mark.parametrize(
     ("number", "raised"), [(signal.SIGTERM, SystemExit), (signal.SIGINT, KeyboardInterrupt)], ids=lambda x: str(x)
 )
-def test_a_signal_stops_those_under_way_and_begins_no_other(tmp_path, fake, number, raised):
+def test_a_signal_stops_those_under_way_and_begins_no_other(tmp_path, fake, number, raised, four_devices):
     """Four are under way; none of the other five is begun, and no one is taken for finished."""
     under_way, saved = threading.Barrier(4, timeout=20), []
 

@@ -19,6 +19,7 @@ from asd_jax.studies import grid, paper1, published
 from asd_jax.studies.paper1 import Detector, Setting
 from asd_jax.studies.paper1_results import Results
 from configs import autoencoder, maf, proxy_outlier
+from tests.devices import all_devices
 from tests.test_commands import succeeds
 
 OUTPUTS = {"results.csv", "table_1.md", "table_1.csv", "figure_3.png", "figure_3.svg", "claims.md"}
@@ -258,7 +259,7 @@ def reproduced(data, small_recipes, tmp_path_factory):
         real(config, workdir, devices, stop)
 
     real = grid.train
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, all_devices():
         patch.setattr(grid, "train", stopped)
         with pytest.raises(SystemExit):
             paper1.reproduce(study)

@@ -16,6 +16,7 @@ import pytest
 from asd_jax import checkpoints, experiment, feed, locks, parallel, scoring, train
 from asd_jax.errors import UserError
 from configs import proxy_outlier
+from tests.devices import DEVICES
 from tests.recordings import prepare_machines, write_machines
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -73,17 +74,15 @@ def test_a_stopped_training_goes_on_to_the_same_weights_whatever_the_clock_says(
     assert os.stat(f"{stopped}/metrics.jsonl").st_mtime == before
 
 
-def test_a_training_moves_to_another_number_of_devices(config, tmp_path, monkeypatch):
+def test_a_training_moves_to_another_number_of_devices(config, tmp_path):
     config.num_runs, config.num_epochs = 2, 4
-    train.train(config, str(tmp_path / "four"))
+    train.train(config, str(tmp_path / "four"), DEVICES)
     config.num_epochs = 2
-    train.train(config, str(tmp_path / "moved"))
+    train.train(config, str(tmp_path / "moved"), DEVICES)
     for name in ("config.json", "training.json"):  # as if stopped half-way
         shutil.copy(tmp_path / "four" / name, tmp_path / "moved" / name)
     config.num_epochs = 4
-    one = jax.devices()[:1]
-    monkeypatch.setattr(parallel.jax, "devices", lambda *_: one)
-    train.train(config, str(tmp_path / "moved"))
+    train.train(config, str(tmp_path / "moved"), DEVICES[:1])
     trained = scoring.load_trained(str(tmp_path / "moved"))
     assert len(trained.states) == 2 and trained.steps == (12, 12)
     losses = [{(e["run"], e["epoch"]): e["loss"] for e in epochs(tmp_path / name)} for name in ("four", "moved")]
