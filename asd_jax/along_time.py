@@ -16,12 +16,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 
 from asd_jax.audio import low_rates_told, waveform
-from asd_jax.detector import Detector
 from asd_jax.errors import UserError
 from asd_jax.files import check_own, whole_file, write_atomically
 from asd_jax.pieces import Piece, Sound, cut, open_sound
 from asd_jax.progress import tqdm
 from asd_jax.recordings import SCORES_BEGIN, find_recordings
+from asd_jax.scoring.detector import Detector
 
 PANELS = 8
 """Of a picture; of more recordings those with the highest scores are drawn."""
@@ -67,8 +67,8 @@ def check_pieces(detector: Detector, piece: float, hop: float) -> None:
     """Raises UserError for a piece that is shorter than a window, and for a hop that leaves gaps or is none."""
     if piece < detector.window_seconds:
         raise UserError(
-            f"--piece={piece:g} was given, but one window of {detector.workdir} takes {detector.window_seconds:.2f} s: "
-            "take longer pieces, as long as the training clips."
+            f"--piece={piece:g} was given, but one window of {detector.trained.workdir} takes "
+            f"{detector.window_seconds:.2f} s: take longer pieces, as long as the training clips."
         )
     if not 0.01 <= hop <= piece:
         raise UserError(f"--piece_hop={hop:g} was given: expected seconds from 0.01 to those of --piece, {piece:g}.")
@@ -78,7 +78,7 @@ def score_pieces(detector: Detector, sound: Sound, piece: float, hop: float) -> 
     """Scores a recording in pieces, many at a time, so that every batch of windows is full."""
     pieces = cut(sound, piece, hop)
     # So many clips of one length have a whole number of batches, however many windows each has.
-    together = detector.trained.config.batch_size
+    together = detector.trained.recipe.batch_size
     while some := _score_some(detector, sound.rate, itertools.islice(pieces, together)):
         yield from some
 

@@ -262,7 +262,7 @@ def _resident() -> int:
 
 def _caches() -> Iterator[Finding]:
     from asd_jax import kernels
-    from asd_jax.experiment import COMPILATION_CACHE
+    from asd_jax.recipes.surroundings import COMPILATION_CACHE
 
     folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or os.path.expanduser(COMPILATION_CACHE)
     files = [path for path in pathlib.Path(folder).glob("*") if path.is_file()] if os.path.isdir(folder) else []
@@ -357,24 +357,24 @@ def _records(data_dir: str | None) -> Iterator[Finding]:
 def _workdir(workdir: str | None) -> Iterator[Finding]:
     if not workdir:
         return
-    from asd_jax import experiment
+    from asd_jax.recipes.workdir import Workdir
 
-    folder = pathlib.Path(workdir)
+    folder = Workdir(workdir)
     if user := locks.holder(workdir):
         yield Finding(WRONG, "workdir", f"in use by {user}", "wait for its end, or name another folder")
-    if not (folder / "config.json").exists():
+    if not folder.exists():
         yield Finding(OK, "workdir", f"{workdir} is new: nothing is trained there")
         return
-    config = experiment.load_config(workdir)
-    if not (folder / "training.json").exists():
-        yield Finding(OK, "workdir", f"{config.method}, not begun", "run tools/train.py")
+    recipe = folder.recipe
+    if not folder.has_begun():
+        yield Finding(OK, "workdir", f"{recipe.method}, not begun", "run tools/train.py")
         return
-    summary = experiment.load_summary(workdir)
-    for run in range(config.num_runs):
-        steps = [int(path.name) for path in (folder / f"checkpoints/run_{run}").glob("*") if path.name.isdigit()]
+    num_steps = folder.summary.num_steps
+    for run in range(recipe.num_runs):
+        steps = [int(path.name) for path in folder.file(f"checkpoints/run_{run}").glob("*") if path.name.isdigit()]
         newest = max(steps, default=0)
-        advice = "" if newest == summary["num_steps"] else "the same tools/train.py goes on"
-        yield Finding(OK, "workdir", f"run {run}: step {newest} of {summary['num_steps']}", advice)
-    evaluated = "evaluated" if (folder / "metrics.json").exists() else "not evaluated"
-    threshold = "clips held back for a threshold" if summary["held_back"] else "no threshold"
-    yield Finding(OK, "workdir", f"{config.method}, {evaluated}, {threshold}")
+        advice = "" if newest == num_steps else "the same tools/train.py goes on"
+        yield Finding(OK, "workdir", f"run {run}: step {newest} of {num_steps}", advice)
+    evaluated = "evaluated" if folder.metrics().exists() else "not evaluated"
+    threshold = "clips held back for a threshold" if folder.summary.held_back else "no threshold"
+    yield Finding(OK, "workdir", f"{recipe.method}, {evaluated}, {threshold}")

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from asd_jax import detection, experiment, inlier
+from asd_jax.backends import models
+from asd_jax.backends.models import ClipScores
 from asd_jax.errors import UserError
+from asd_jax.recipes.workdir import Workdir
+from asd_jax.scoring.scorer import load_embeddings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,7 +18,7 @@ class Member:
 
     Attributes:
         workdir: of an encoder.
-        kind: "gmm" or "lof", or "none": the mean probability of the clip's own product ID.
+        kind: a key of `BACKENDS`.
         p: components or neighbours.
     """
 
@@ -24,7 +27,7 @@ class Member:
     p: int
 
 
-def ensemble_scores(members: Sequence[Member], run: int) -> inlier.ClipScores:
+def ensemble_scores(members: Sequence[Member], run: int) -> ClipScores:
     """The test clips' scores of one run: the mean over the members, each standardised by machine ID.
 
     A member's score of a clip is taken less the mean, and divided by the standard deviation, of its scores of that ID's
@@ -44,14 +47,12 @@ def ensemble_scores(members: Sequence[Member], run: int) -> inlier.ClipScores:
     return dataclasses.replace(first, score=np.mean([one.score for one in scored], axis=0))
 
 
-def _standardised(member: Member, run: int) -> inlier.ClipScores:
-    held_back, test = detection.load_embeddings(member.workdir, run)
-    if member.kind == "none":
-        normal, scores = inlier.improbability(held_back), inlier.improbability(test)
-    else:
-        seed = experiment.load_config(member.workdir).seed
-        normal = inlier.cross_scores(held_back, member.kind, member.p, seed)
-        scores = inlier.fit(held_back, member.kind, member.p, seed).score(test)
+def _standardised(member: Member, run: int) -> ClipScores:
+    workdir = Workdir(member.workdir)
+    held_back, test = load_embeddings(workdir, run)
+    of_member = (member.kind, member.p, workdir.recipe.seed)
+    normal = models.cross_scores(held_back, *of_member)
+    scores = models.fit(held_back, *of_member).score(test)
     standard = np.empty(len(scores.score))
     for machine_id in np.unique(scores.machine_id):
         of_normal, mine = normal.score[normal.machine_id == machine_id], scores.machine_id == machine_id

@@ -8,24 +8,24 @@ from collections.abc import Sequence
 import jax
 import numpy as np
 from clu import metric_writers
-from etils import epath
 
 from asd_jax import hosts
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
+from asd_jax.recipes.workdir import Workdir
 from asd_jax.stored_json import parse_json
 
 _DELETE = "delete it, which loses the metrics of the epochs so far and nothing else"
 _EPOCH = {"run": int, "epoch": int}
 
 
-def read_epochs(workdir: str) -> list[dict]:
+def read_epochs(workdir: Workdir) -> list[dict]:
     """The metrics of every run and epoch, as a training in the workdir wrote them; empty where it has not.
 
     Raises:
         UserError: metrics.jsonl is damaged.
     """
-    path = epath.Path(workdir) / "metrics.jsonl"
+    path = workdir.epochs
     if not path.exists():
         return []
     entries = []
@@ -38,14 +38,14 @@ def read_epochs(workdir: str) -> list[dict]:
 class EpochLog:
     """The metrics of some runs that train side by side."""
 
-    def __init__(self, workdir: str, runs: Sequence[int], first: int, epoch_steps: int, batch_size: int) -> None:
+    def __init__(self, workdir: Workdir, runs: Sequence[int], first: int, epoch_steps: int, batch_size: int) -> None:
         self.runs, self.epoch_steps = runs, epoch_steps
         self.windows = batch_size * len(runs)
-        self.path = epath.Path(workdir) / "metrics.jsonl"
+        self.path = workdir.epochs
         self.lines, self.writers = [], []
         if hosts.is_first():
             self._forget_after(first)
-            folder = epath.Path(workdir) / "tensorboard"
+            folder = workdir.file("tensorboard")
             self.writers = [metric_writers.SummaryWriter(os.fspath(folder / f"run_{run}")) for run in runs]
         self.waited, self.trained = 0.0, 0.0  # seconds of this call
         self._begin()

@@ -1,23 +1,27 @@
 """A trained workdir on its test clips: score files, AUC and pAUC of every run, and their mean."""
 
 import json
-import os
 import posixpath
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import jax
 import numpy as np
-from etils import epath
 
-from asd_jax import detection, epoch_log, experiment, records, report, scoring
+from asd_jax import records, report
 from asd_jax.clips import StoredClip
+from asd_jax.datasets import DATASETS
+from asd_jax.epoch_log import read_epochs
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
 from asd_jax.label_list import read_label_list, without_extension
 from asd_jax.progress import say, tqdm
+from asd_jax.recipes.workdir import Workdir
 from asd_jax.score_files import ScoreSet, file_name, write_scores
+from asd_jax.scoring.scorer import Clips, Scorer
+from asd_jax.scoring.thresholds import thresholds
+from asd_jax.scoring.trained import Trained, load_trained
 from asd_jax.stored_json import read_json
 
 ORIGIN = "origin.json"
@@ -55,30 +59,29 @@ def evaluate_workdir(
     Returns:
         What to show: a table, or why there is none, how long it took, and what was written.
     """
-    trained = scoring.load_trained(workdir, devices, score_hop)
-    detection.tell_inlier(trained, workdir)
-    config = trained.config
-    store = records.open_store(config.data_dir, config.features)
-    began = time.perf_counter()
-    clips, windows = [], 0
+    folder = Workdir(workdir)
+    scorer = Scorer(load_trained(folder, devices, score_hop))
+    scorer.describe()
+    trained, recipe = scorer.trained, scorer.trained.recipe
+    store = records.open_store(recipe.data_dir, recipe.features)
+    began, windows = time.perf_counter(), 0
 
-    def log_mels() -> Iterator[np.ndarray]:
+    def test_clips() -> Clips:
         nonlocal windows
         total = sum(store.find(machine).clips.get("test", 0) for machine in trained.machines)
-        total = None if "domains" in config else total
+        total = None if recipe.domains else total
         for clip, log_mel in tqdm(_test_clips(store, trained), total=total, unit="clip", desc="scoring"):
-            clips.append(clip)
             windows += len(trained.method.starts(len(log_mel)))
-            yield log_mel
+            yield clip, log_mel
 
-    scores = detection.clip_scores(trained, workdir, clips, log_mels(), keep_embeddings=True)
+    clips, scores = scorer.clip_scores(test_clips(), keep_embeddings=True)
     times = {
         "windows": windows,
         "scoring_seconds": time.perf_counter() - began,
-        "training_seconds": _training_seconds(workdir),
+        "training_seconds": _training_seconds(folder),
     }
-    took = _told(times, len(clips), config.num_runs)
-    by_section = store.find(clips[0].machine).dataset == "dcase2021"
+    took = _told(times, len(clips), recipe.num_runs)
+    by_section = DATASETS[store.find(clips[0].machine).dataset].by_domain
     listed = {} if labels_csv is None else read_label_list(labels_csv)
     groups: dict[_Group, list[int]] = {}
     for i, clip in enumerate(clips):
@@ -89,30 +92,28 @@ def evaluate_workdir(
         for name, clip in zip(names, clips, strict=True)
     ]
 
-    folder = os.path.join(workdir, f"scores{trained.suffix}")
-    metrics_file = os.path.join(workdir, f"metrics{trained.suffix}.json")
-    decisions = _decisions(trained, workdir, clips, scores.mean(0)) if by_section else None
-    for unfinished in (os.path.join(folder, ORIGIN), metrics_file):
-        epath.Path(unfinished).unlink(missing_ok=True)  # of an earlier call, maybe with other weights or labels
+    of_scores, metrics_file = folder.scores(trained.suffix), folder.metrics(trained.suffix)
+    decisions = _decisions(scorer, clips, scores.mean(0)) if by_section else None
+    for unfinished in (of_scores / ORIGIN, metrics_file):
+        unfinished.unlink(missing_ok=True)  # of an earlier call, maybe with other weights or labels
     for (machine_type, machine_id, domain), members in groups.items():
-        columns = [(scores.mean(0), folder, "anomaly_score")]
-        columns += [(row, os.path.join(folder, f"run_{run}"), "anomaly_score") for run, row in enumerate(scores)]
-        columns += [(decisions, folder, "decision_result")] if decisions is not None else []
+        columns = [(scores.mean(0), of_scores, "anomaly_score")]
+        columns += [(row, of_scores / f"run_{run}", "anomaly_score") for run, row in enumerate(scores)]
+        columns += [(decisions, of_scores, "decision_result")] if decisions is not None else []
         for column, where, what in columns:
-            path = os.path.join(where, file_name(what, (machine_type, machine_id), domain))
+            path = where / file_name(what, (machine_type, machine_id), domain)
             write_scores(path, [(names[i], column[i].item()) for i in members])
 
-    origin = detection.origin(trained, workdir)
-    write_atomically(os.path.join(folder, ORIGIN), json.dumps(origin, indent=2) + "\n")
+    write_atomically(of_scores / ORIGIN, json.dumps(scorer.origin, indent=2) + "\n")
     labelled = {group: [i for i in members if labels[i] in (0, 1)] for group, members in groups.items()}
     labelled = {group: members for group, members in labelled.items() if {labels[i] for i in members} == {0, 1}}
     if not labelled:
-        epath.Path(folder, "result.csv").unlink(missing_ok=True)  # of an earlier call, which had labels
+        (of_scores / "result.csv").unlink(missing_ok=True)  # of an earlier call, which had labels
         machines = ", ".join(sorted({"/".join(clip.machine) for clip in clips}))
         return (
             f"{took}\nNot measured ({machines}): that takes "
             "clips labelled normal and clips labelled anomalous (--labels=eval_data_list.csv).\n"
-            f"Wrote {folder}"
+            f"Wrote {of_scores}"
         )
 
     def measure(row: np.ndarray, decisions: np.ndarray | None = None) -> report.Results:
@@ -124,26 +125,26 @@ def evaluate_workdir(
         return report.evaluate(sets)
 
     runs, together = [measure(row) for row in scores], measure(scores.mean(0), decisions)
-    report.write_result_csv(together, os.path.join(folder, "result.csv"))
+    report.write_result_csv(together, of_scores / "result.csv")
     for run, results in enumerate(runs):
-        report.write_result_csv(results, os.path.join(folder, f"run_{run}", "result.csv"))
+        report.write_result_csv(results, of_scores / f"run_{run}" / "result.csv")
     summary = _summary(runs, together)
     measured = sum(map(len, labelled.values()))
-    about = origin | {"num_steps": experiment.load_summary(workdir)["num_steps"]}
+    about = scorer.origin | {"num_steps": folder.summary.num_steps}
     about |= {"clips": len(clips), "labelled_clips": measured}
     write_atomically(metrics_file, json.dumps(about | times | summary, indent=2) + "\n")
-    return f"{_table(summary)}\n{took}\nWrote {folder} and {metrics_file}"
+    return f"{_table(summary)}\n{took}\nWrote {of_scores} and {metrics_file}"
 
 
-def is_scored(folder: epath.PathLike, trained: scoring.Trained, workdir: str) -> bool:
-    """Whether the folder holds scores by these very weights, windows and inlier models."""
-    path, origin = epath.Path(folder) / ORIGIN, detection.origin(trained, workdir)
-    return path.exists() and read_json(path, {}, "delete it and evaluate again") == origin
+def is_scored(scorer: Scorer) -> bool:
+    """Whether the workdir holds scores of its test clips by these very weights, windows and inlier models."""
+    path = scorer.trained.workdir.scores(scorer.trained.suffix) / ORIGIN
+    return path.exists() and read_json(path, {}, "delete it and evaluate again") == scorer.origin
 
 
-def _training_seconds(workdir: str) -> float | None:
+def _training_seconds(workdir: Workdir) -> float | None:
     """What the training steps of all runs took together; None where an epoch does not say."""
-    seconds = [entry.get("seconds") for entry in epoch_log.read_epochs(workdir)]
+    seconds = [entry.get("seconds") for entry in read_epochs(workdir)]
     return sum(seconds) if seconds and None not in seconds else None
 
 
@@ -158,39 +159,37 @@ def _told(times: dict, clips: int, runs: int) -> str:
     return f"{told}." if training is None else f"{told}; training took {training:.1f} s."
 
 
-def _test_clips(store: records.Store, trained: scoring.Trained) -> Iterator[tuple[StoredClip, np.ndarray]]:
+def _test_clips(store: records.Store, trained: Trained) -> Clips:
     """The test clips of all target machines that have some, in the domains of the config, and their log-mels."""
-    config, found, short = trained.config, False, []
+    recipe, found, short = trained.recipe, False, []
     tested = [machine for machine in trained.machines if store.find(machine).clips.get("test")]
     for machine in tested or trained.machines:
         for clip, log_mel in store.clips(machine, "test"):
-            if clip.domain not in config.get("domains", (clip.domain,)):
+            if recipe.domains and clip.domain not in recipe.domains:
                 continue
-            if len(log_mel) < config.window:
+            if len(log_mel) < recipe.window:
                 short.append(clip.name)
                 continue
             found = True
             yield clip, log_mel
     if not found:
         asked = ", ".join("/".join(machine) for machine in trained.machines)
-        raise UserError(f"No test clip of {asked} is one window ({config.window} frames) long.")
+        raise UserError(f"No test clip of {asked} is one window ({recipe.window} frames) long.")
     if short:
-        say(f"Left out {len(short)} clip(s) shorter than one window ({config.window} frames): {', '.join(short)}")
+        say(f"Left out {len(short)} clip(s) shorter than one window ({recipe.window} frames): {', '.join(short)}")
 
 
-def _decisions(
-    trained: scoring.Trained, workdir: str, clips: Sequence[StoredClip], scores: np.ndarray
-) -> np.ndarray | None:
+def _decisions(scorer: Scorer, clips: Sequence[StoredClip], scores: np.ndarray) -> np.ndarray | None:
     """[clips] 1 where a score is above the threshold of its machine; None where there are no thresholds."""
     try:
-        thresholds = detection.thresholds(trained, workdir, TARGET_FPR)
+        of_machine = thresholds(scorer, TARGET_FPR)
     except UserError as error:
         print(f"No decisions: {error}")
         return None
-    if not thresholds:
+    if not of_machine:
         return None
     return np.array(
-        [score > thresholds["/".join(clip.machine)] for score, clip in zip(scores, clips, strict=True)], int
+        [score > of_machine["/".join(clip.machine)] for score, clip in zip(scores, clips, strict=True)], int
     )
 
 

@@ -1,31 +1,55 @@
 """The input pipeline's batches, on the devices before they are needed."""
 
 import collections
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from jax.sharding import Mesh
+import jax
+import numpy as np
 
 from asd_jax import input_pipeline, parallel
 from asd_jax.input_pipeline import Block, Sampler
 
 
 def feed(
-    sampler: Sampler, mesh: Mesh, *, runs: Sequence[int], **options: Any
-) -> Iterator[tuple[Block, parallel.Batch]]:
-    """Blocks of batches and their arrays on the devices, the next one always under way.
+    sampler: Sampler, steps: parallel.Steps, values: Mapping[str, np.ndarray], *, runs: Sequence[int], **options: Any
+) -> Iterator[tuple[Block, tuple[parallel.Batch, parallel.Batch, jax.Array]]]:
+    """Blocks of batches, and what the steps take of them on the devices, the next one always under way.
 
     Args:
         sampler: what the batches hold.
-        mesh: the devices; this host makes the rows that its own ones take.
+        steps: that take them; this host makes the rows that its own devices take.
+        values: [num_steps] what changes from step to step.
         runs: side by side on the mesh.
-        options: the others of `input_pipeline.blocks`.
+        options: `seed`, `first_step` and `num_epochs` of `input_pipeline.blocks`.
+
+    Yields:
+        (block, (its arrays, its values, its number of steps)).
     """
-    local_runs, local_rows = parallel.local_rows(mesh, len(runs), sampler.batch_size)
-    blocks = input_pipeline.blocks(sampler, runs=[runs[i] for i in local_runs], rows=local_rows, **options)
+    local_runs, local_rows = parallel.local_rows(steps.mesh, len(runs), sampler.batch_size)
+    blocks = input_pipeline.blocks(
+        sampler,
+        runs=[runs[i] for i in local_runs],
+        rows=local_rows,
+        steps=steps.length,
+        window=steps.method.window if steps.log_mels is None else None,
+        **options,
+    )
     ahead: collections.deque = collections.deque()
     for block in blocks:
-        ahead.append((block, parallel.put_block(mesh, block.arrays)))
+        ahead.append((block, (parallel.put_block(steps.mesh, block.arrays), *_of_steps(steps, values, block))))
         if len(ahead) == 2:
             yield ahead.popleft()
     yield from ahead
+
+
+def _of_steps(
+    steps: parallel.Steps, values: Mapping[str, np.ndarray], block: Block
+) -> tuple[parallel.Batch, jax.Array]:
+    """The values of a block's steps, after the end of the training the last ones again; and how many steps it has."""
+    place = block.first_step + np.arange(steps.length)
+    mine = {name: column[np.minimum(place, len(column) - 1)] for name, column in values.items()}
+    count = np.array(block.count, np.int32)
+    return {name: parallel.put_everywhere(steps.mesh, one) for name, one in mine.items()}, parallel.put_everywhere(
+        steps.mesh, count
+    )

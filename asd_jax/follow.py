@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from asd_jax.audio import low_rates_told
 from asd_jax.audio_files import audio_files
-from asd_jax.detector import Detector
 from asd_jax.errors import UserError
 from asd_jax.recordings import recording_name
+from asd_jax.scoring.detector import Detector
 
 _LOOKS = 4  # at the folder, within the time in which a finished file does not change
 

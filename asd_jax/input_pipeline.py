@@ -34,7 +34,7 @@ class Sampler(Protocol):
         """Of a run's epoch: first frames of all windows, products of their clips; [epoch_steps, batch_size] int32."""
 
 
-class HalfOutliers:
+class HalfOutliersSampler:
     """Both papers' batches: half of the target, half of the outliers.
 
     In every epoch each target clip is shown once, in random order, by one random window; the last batch is filled up
@@ -89,7 +89,7 @@ class HalfOutliers:
         return tf.random.experimental.stateless_shuffle(everything, seed)[: self.num_outliers]
 
 
-class EveryWindow:
+class EveryWindowSampler:
     """Batches of paper 1's baselines: an epoch shows every window of every clip once, in random order.
 
     The last batch is filled up with windows of a further random order.

@@ -74,9 +74,9 @@ class LogMels:
 
 
 def load(
-    store: Store, machines: Sequence[Machine], split: str, window: int, domains: Collection[str] | None = None
+    store: Store, machines: Sequence[Machine], split: str, window: int, domains: Collection[str] = ()
 ) -> list[LogMels]:
-    """Reads the machines' clips of a split and of some domains (all where None).
+    """Reads the machines' clips of a split and of some domains (all where none are named).
 
     Clips shorter than a window are left out, and counted in a printed sentence. All machines share one memory, of the
     size of the log-mels; where older data do not say how many frames they are, they are read twice.
@@ -92,7 +92,7 @@ def load(
     for machine in machines:
         short = 0
         for clip, log_mel in _clips(store, machine, split):
-            if domains is not None and clip.domain not in domains:
+            if domains and clip.domain not in domains:
                 continue
             if len(log_mel) < window:
                 short += 1
@@ -115,20 +115,18 @@ def load(
     return [everything.select(range(begin, end)) for begin, end in itertools.pairwise(last)]
 
 
-def _frames(store: Store, machine: Machine, split: str, domains: Collection[str] | None) -> int:
+def _frames(store: Store, machine: Machine, split: str, domains: Collection[str]) -> int:
     """The frames of a machine's clips together, those of clips shorter than a window among them."""
     stored = store.find(machine)
     if stored.frames is not None:
         return sum(
             count
             for name, count in stored.frames.items()
-            if name.startswith(f"{split} ") and (domains is None or name.split()[1] in domains)
+            if name.startswith(f"{split} ") and (not domains or name.split()[1] in domains)
         )
     if not stored.clips.get(split):
         return 0  # reading raises the error
-    return sum(
-        len(log_mel) for clip, log_mel in store.clips(machine, split) if domains is None or clip.domain in domains
-    )
+    return sum(len(log_mel) for clip, log_mel in store.clips(machine, split) if not domains or clip.domain in domains)
 
 
 def _allocate(frames: int, store: Store) -> np.ndarray:

@@ -4,7 +4,6 @@ import sys
 from collections.abc import Sequence
 
 import numpy as np
-import scipy.stats
 from numpy.typing import ArrayLike
 from sklearn.metrics import precision_score, recall_score, roc_auc_score
 
@@ -67,38 +66,6 @@ def harmonic_mean(rows: ArrayLike) -> list[float]:
 def official_score(aucs: Sequence[float], paucs: Sequence[float]) -> float:
     """Harmonic mean of all AUCs and pAUCs, over machine types, sections and domains together (DCASE 2021 Task 2)."""
     return harmonic_mean([[value] for value in (*aucs, *paucs)])[0]
-
-
-def gamma_threshold(scores: Sequence[float], quantile: float) -> float:
-    """The anomaly score that a share `quantile` of normal clips stays below, by a gamma law fitted to normal scores.
-
-    A clip is decided anomalous where its score is above the threshold. The DCASE 2021 baselines take the 0.9 quantile.
-    They fit shape, location and scale by maximum likelihood, whose likelihood has no maximum for some scores (its
-    location runs into the smallest one, or to minus infinity). Here the law is the one with the scores' mean, standard
-    deviation and skewness, which exists for scores of any sign and moves along when they are shifted or scaled.
-    A gamma law leans to the right: for scores that lean to the left, skewness 0 is taken, its limit, a normal law.
-    Equal scores are their own threshold.
-
-    Args:
-        scores: [N] anomaly scores of normal clips, N >= 2.
-        quantile: between 0 and 1.
-
-    Raises:
-        UserError: fewer than two scores, or one that is not finite.
-    """
-    scores = np.asarray(scores, dtype=float)
-    if len(scores) < 2:
-        raise UserError(
-            f"A threshold needs scores of at least 2 normal clips, found {len(scores)}: hold back more clips."
-        )
-    if not np.isfinite(scores).all():
-        raise UserError("A threshold needs finite scores of normal clips, found NaN or infinity among them.")
-    if np.ptp(scores) == 0:
-        return float(scores[0])
-    mean, deviation = scores.mean(), scores.std()
-    skewness = max(0.0, np.mean(((scores - mean) / deviation) ** 3))
-    # Pearson's type III is the gamma law written with mean, standard deviation and skewness.
-    return float(scipy.stats.pearson3.ppf(quantile, skewness, loc=mean, scale=deviation))
 
 
 def _check_both_classes(labels: Sequence[int]) -> None:

@@ -4,8 +4,9 @@ import difflib
 from collections.abc import Mapping
 
 from asd_jax.clips import Machine
-from asd_jax.datasets import audioset, tau2020
+from asd_jax.datasets import audioset, is_machine, tau2020
 from asd_jax.errors import UserError
+from asd_jax.methods.recipe import OUTLIER_SETS
 
 _NEEDS = {
     "a": "another machine ID of the type {type}",
@@ -17,7 +18,6 @@ _NEEDS = {
     "all": "another machine",
     "other_types": "another machine type",
 }
-OUTLIER_SETS = tuple(_NEEDS)
 
 _OTHER_SOUNDS = {"e": tau2020.MACHINE_TYPE, "f": audioset.MACHINE_TYPE}
 """Outlier set -> what stands for a machine type in recordings that are of no machine."""
@@ -63,11 +63,6 @@ def outlier_machines(outlier_set: str, target: Machine, groups: Mapping[Machine,
             f"the data hold {_listed(groups)}: prepare what is missing or choose another set."
         )
     return sorted(chosen)
-
-
-def is_machine(machine: Machine) -> bool:
-    """False for the recordings of sets e and f, which are kept beside those of machines and are of none."""
-    return machine[0] not in _OTHER_SOUNDS.values()
 
 
 def check_target(target: Machine, groups: Mapping[Machine, str]) -> None:

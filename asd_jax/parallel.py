@@ -6,6 +6,7 @@ axis of runs, also where there is one run only.
 """
 
 import collections
+import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
@@ -20,9 +21,9 @@ from jax.sharding import PartitionSpec as P
 
 from asd_jax.errors import UserError
 from asd_jax.methods import Method
-from asd_jax.models.layers import mean_over_devices
+from asd_jax.models.layers import DATA, mean_over_devices
 
-RUN, DATA = "run", "data"
+RUN = "run"
 Batch = dict[str, jax.Array]
 Optimizer = Callable[[dict[str, jax.Array]], optax.GradientTransformation]
 """From the values of a step ("learning_rate", "b1", ...), which are data: one program serves all schedules."""
@@ -191,52 +192,80 @@ def train_steps(mesh: Mesh, method: Method, optimizer: Optimizer) -> Callable:
     )
 
 
-@functools.cache
-def compile_steps(*shapes: Any) -> Callable:
-    """`trace_steps`, compiled; the same shapes are compiled once, which is said."""
-    began = time.perf_counter()
-    compiled = trace_steps(*shapes).lower().compile()
-    print(f"Compiled the training step in {time.perf_counter() - began:.1f} s")
-    return compiled
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """The training steps of one mesh, method and optimiser, for blocks of one shape.
 
-
-def trace_steps(
-    mesh: Mesh,
-    method: Method,
-    optimizer: Optimizer,
-    validated: bool,
-    of_block: tuple[int, int, int],
-    values: tuple[str, ...],
-    log_mels: tuple[int, int] | None,
-    dtype: type,
-) -> jax.stages.Traced:
-    """`train_steps`, traced for certain shapes.
-
-    Args:
+    Attributes:
         mesh: the devices.
         method: the system.
         optimizer: of its weights.
-        validated: as for `init_states`.
-        of_block: steps, runs and rows of a block.
+        validated: whether `keep_best` will be used.
+        length: steps of a block.
+        batch_size: rows of a run's batch.
         values: names of what changes from step to step.
-        log_mels: [frames, mels] where they lie on the devices.
+        log_mels: [frames, mels] where they lie on the devices, of which the steps cut the windows out; None where the
+            blocks hold the windows.
         dtype: of the log-mels.
     """
-    steps, runs, _ = of_block
-    block = {"product": jax.ShapeDtypeStruct(of_block, np.int32)}
-    if log_mels:
-        block["first"] = jax.ShapeDtypeStruct(of_block, np.int32)
-    else:
-        block["log_mel"] = jax.ShapeDtypeStruct((*of_block, method.window, method.n_mels), dtype)
-    states = jax.eval_shape(init_states(mesh, method, optimizer, validated), 0, np.arange(runs))
-    everywhere = NamedSharding(mesh, P())
-    return train_steps(mesh, method, optimizer).trace(
-        placed(states, state_sharding(mesh)),
-        placed(jax.ShapeDtypeStruct(log_mels, dtype) if log_mels else None, everywhere),
-        placed(block, block_sharding(mesh)),
-        placed({name: jax.ShapeDtypeStruct((steps,), np.float32) for name in values}, everywhere),
-        jax.ShapeDtypeStruct((), np.int32, sharding=everywhere),
-    )
+
+    mesh: Mesh
+    method: Method
+    optimizer: Optimizer
+    validated: bool
+    length: int
+    batch_size: int
+    values: tuple[str, ...]
+    log_mels: tuple[int, int] | None
+    dtype: Any
+
+    @property
+    def runs(self) -> int:
+        """Runs that train side by side."""
+        return self.mesh.shape[RUN]
+
+    @property
+    def block(self) -> tuple[int, int, int]:
+        """[steps, runs, rows] of a block."""
+        return self.length, self.runs, self.batch_size
+
+    def init(self, seed: int, runs: Sequence[int]) -> State:
+        """Fresh states of some runs; each is folded from (seed, its number)."""
+        return init_states(self.mesh, self.method, self.optimizer, self.validated)(seed, np.array(runs, np.int32))
+
+    def compile(self) -> Callable:
+        """`train_steps`, compiled; the same shapes are compiled once, which is said."""
+        return _compile(self)
+
+    def trace(self) -> jax.stages.Traced:
+        """`train_steps`, traced for these shapes."""
+        block = {"product": jax.ShapeDtypeStruct(self.block, np.int32)}
+        if self.log_mels:
+            block["first"] = jax.ShapeDtypeStruct(self.block, np.int32)
+        else:
+            block["log_mel"] = jax.ShapeDtypeStruct((*self.block, self.method.window, self.method.n_mels), self.dtype)
+        init = init_states(self.mesh, self.method, self.optimizer, self.validated)
+        states = jax.eval_shape(init, 0, np.arange(self.runs))
+        everywhere = NamedSharding(self.mesh, P())
+        return train_steps(self.mesh, self.method, self.optimizer).trace(
+            placed(states, state_sharding(self.mesh)),
+            placed(jax.ShapeDtypeStruct(self.log_mels, self.dtype) if self.log_mels else None, everywhere),
+            placed(block, block_sharding(self.mesh)),
+            placed({name: jax.ShapeDtypeStruct((self.length,), np.float32) for name in self.values}, everywhere),
+            jax.ShapeDtypeStruct((), np.int32, sharding=everywhere),
+        )
+
+    def one_run(self) -> State:
+        """Shapes, types and sharding of one run's State, as `take_run` gives it; nothing is computed."""
+        return single_run(self.mesh, self.method, self.optimizer, self.validated)
+
+
+@functools.cache
+def _compile(steps: Steps) -> Callable:
+    began = time.perf_counter()
+    compiled = steps.trace().lower().compile()
+    print(f"Compiled the training step in {time.perf_counter() - began:.1f} s")
+    return compiled
 
 
 @functools.cache

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from asd_jax.errors import UserError
 from asd_jax.manifest import Manifest
-from asd_jax.prepare import Shard, write_shard
+from asd_jax.shards import Shard, write_shard
 
 try:
     import apache_beam as beam

@@ -12,10 +12,10 @@ import numpy as np
 
 from asd_jax.audio import low_rates_told
 from asd_jax.audio_files import SUFFIXES, audio_files, unread_told
-from asd_jax.detector import load_detector
 from asd_jax.errors import UserError
 from asd_jax.files import check_own, write_atomically
 from asd_jax.progress import tqdm
+from asd_jax.scoring.detector import load_detector
 
 SCORES_BEGIN = rb"file,(score|start,end)"
 """How the tables that score.py writes begin."""

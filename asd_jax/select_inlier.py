@@ -3,12 +3,14 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Sequence
 
-from asd_jax import detection, experiment, metrics, report, selection
+from asd_jax import metrics, report, selection
+from asd_jax.clips import Machine
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
+from asd_jax.recipes.workdir import Workdir
+from asd_jax.scoring.scorer import load_embeddings
 
 
 def select(workdirs: Sequence[str]) -> str:
@@ -20,17 +22,18 @@ def select(workdirs: Sequence[str]) -> str:
         UserError: a workdir has no embeddings of labelled development clips, or no inlier model can be fitted.
     """
     shown, chosen = [], []
-    for workdir in workdirs:
+    for workdir in map(Workdir, workdirs):
         rows = _grid(workdir)
         best = selection.best(rows)
         chosen.append(best)
-        ids = list(best.auc)
+        machines = list(best.auc)
+        ids = [machine_id for _, machine_id in machines]
         header = ["h", "p", "harmonic mean", *(f"{measure} {i}" for i in ids for measure in ("AUC", "pAUC")), "why not"]
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([header, *(_cells(row, ids) for row in rows)])
-        write_atomically(os.path.join(workdir, "inlier_grid.csv"), text.getvalue())
+        csv.writer(text, lineterminator="\n").writerows([header, *(_cells(row, machines) for row in rows)])
+        write_atomically(workdir.file("inlier_grid.csv"), text.getvalue())
         choice = {"kind": best.kind, "p": best.p, "mean": best.mean, "machine_ids": ids}
-        write_atomically(os.path.join(workdir, detection.INLIER_CHOICE), json.dumps(choice, indent=2) + "\n")
+        write_atomically(workdir.inlier_choice, json.dumps(choice, indent=2) + "\n")
         fitted = sorted((row for row in rows if row.mean is not None), key=lambda row: -row.mean)
         table = report.format_table(["h", "p", "harmonic mean"], [[row.kind, str(row.p), row.mean] for row in fitted])
         shown.append(
@@ -38,7 +41,7 @@ def select(workdirs: Sequence[str]) -> str:
             f"could not be fitted. Wrote inlier_grid.csv and inlier_choice.json to {workdir}"
         )
     if len(workdirs) > 1:
-        weights = [experiment.load_config(workdir).product_weight for workdir in workdirs]
+        weights = [Workdir(workdir).recipe.product_weight for workdir in workdirs]
         lines = sorted(zip((row.mean for row in chosen), weights, workdirs, strict=True), reverse=True)
         table = [[workdir, f"{weight:g}", mean] for mean, weight, workdir in lines]
         shown.append(report.format_table(["workdir", "lambda", "harmonic mean"], table))
@@ -46,18 +49,18 @@ def select(workdirs: Sequence[str]) -> str:
     return "\n".join(shown)
 
 
-def _grid(workdir: str) -> list[selection.GridRow]:
+def _grid(workdir: Workdir) -> list[selection.GridRow]:
     """The grid, with the measures' means over the runs."""
-    config = experiment.load_config(workdir)
-    if "inlier" not in config:
-        raise UserError(f"{workdir} was trained with {config.method}, which has no inlier model to choose.")
+    recipe = workdir.recipe
+    if recipe.inlier_choice is None:
+        raise UserError(f"{workdir} was trained with {recipe.method}, which has no inlier model to choose.")
     grids = []
-    for run in range(config.num_runs):
-        held_back, test = detection.load_embeddings(workdir, run)
+    for run in range(recipe.num_runs):
+        held_back, test = load_embeddings(workdir, run)
         development = test.select((test.part == "dev") & (test.label >= 0))
         if not len(development.clip):
             raise UserError(f"{workdir} has no labelled test clips of development machines to choose by.")
-        grids.append(selection.grid(held_back, development, config.seed))
+        grids.append(selection.grid(held_back, development, recipe.seed))
     return [_over_runs(rows) for rows in zip(*grids, strict=True)]
 
 
@@ -72,6 +75,6 @@ def _over_runs(rows: Sequence[selection.GridRow]) -> selection.GridRow:
     return selection.GridRow(rows[0].kind, rows[0].p, auc, pauc, mean)
 
 
-def _cells(row: selection.GridRow, ids: Sequence[str]) -> list:
-    measures = [measure.get(i, "") for i in ids for measure in (row.auc, row.pauc)]
+def _cells(row: selection.GridRow, machines: Sequence[Machine]) -> list:
+    measures = [measure.get(machine, "") for machine in machines for measure in (row.auc, row.pauc)]
     return [row.kind, row.p, "" if row.mean is None else row.mean, *measures, row.reason]

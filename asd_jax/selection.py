@@ -5,8 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from asd_jax import inlier, metrics
-from asd_jax.embeddings import Embeddings
+from asd_jax import metrics
+from asd_jax.backends import BACKENDS, models
+from asd_jax.backends.embeddings import Embeddings
+from asd_jax.clips import Machine
 from asd_jax.errors import UserError
 
 POINTS = (1, 2, 4, 8, 16, 32, 64)
@@ -18,18 +20,18 @@ class GridRow:
     """How well one inlier model tells the development clips apart.
 
     Attributes:
-        kind: "gmm" or "lof".
+        kind: a key of `BACKENDS`.
         p: components or neighbours.
-        auc: product ID -> AUC; empty where the model could not be fitted.
-        pauc: product ID -> pAUC, likewise.
+        auc: machine -> AUC; empty where the model could not be fitted.
+        pauc: machine -> pAUC, likewise.
         mean: harmonic mean of all AUCs and pAUCs; None where the model could not be fitted.
         reason: why it could not; otherwise empty.
     """
 
     kind: str
     p: int
-    auc: dict[str, float]
-    pauc: dict[str, float]
+    auc: dict[Machine, float]
+    pauc: dict[Machine, float]
     mean: float | None
     reason: str = ""
 
@@ -45,8 +47,9 @@ def grid(fit_on: Embeddings, dev: Embeddings, seed: int) -> list[GridRow]:
     Raises:
         UserError: an ID of `dev` is not in `fit_on`, or has clips of one label only.
     """
-    fit_on = fit_on.select(np.isin(fit_on.machine_id, dev.product_ids()))
-    return [_measure(fit_on, dev, kind, p, seed) for p in POINTS for kind in inlier.KINDS]
+    fit_on = fit_on.select(np.any([fit_on.rows_of(machine) for machine in dev.machines()], axis=0))
+    kinds = [kind for kind, backend in BACKENDS.items() if backend.tunable]
+    return [_measure(fit_on, dev, kind, p, seed) for p in POINTS for kind in kinds]
 
 
 def best(rows: Sequence[GridRow]) -> GridRow:
@@ -63,14 +66,14 @@ def best(rows: Sequence[GridRow]) -> GridRow:
 
 def _measure(fit_on: Embeddings, dev: Embeddings, kind: str, p: int, seed: int) -> GridRow:
     try:
-        models = inlier.fit(fit_on, kind, p, seed)
+        fitted = models.fit(fit_on, kind, p, seed)
     except UserError as error:
         return GridRow(kind, p, {}, {}, None, str(error))
-    clips = models.score(dev)
+    clips = fitted.score(dev)
     auc, pauc = {}, {}
-    for product_id in dev.product_ids():
-        mine = clips.machine_id == product_id
-        auc[product_id] = metrics.auc(clips.label[mine], clips.score[mine])
-        pauc[product_id] = metrics.pauc(clips.label[mine], clips.score[mine])
+    for machine in dev.machines():
+        mine = (clips.machine_type == machine[0]) & (clips.machine_id == machine[1])
+        auc[machine] = metrics.auc(clips.label[mine], clips.score[mine])
+        pauc[machine] = metrics.pauc(clips.label[mine], clips.score[mine])
     mean = metrics.official_score(list(auc.values()), list(pauc.values()))
     return GridRow(kind, p, auc, pauc, mean)

@@ -4,13 +4,12 @@ import functools
 from collections.abc import Callable
 
 import jax
-import ml_collections
 import numpy as np
 
 from asd_jax import parallel
 from asd_jax.log_mels import LogMels
-from asd_jax.methods import Validated
-from asd_jax.scoring import window_batches
+from asd_jax.methods import Recipe, Validated
+from asd_jax.training.windows import window_batches
 
 
 class Validation:
@@ -18,7 +17,7 @@ class Validation:
 
     def __init__(
         self,
-        config: ml_collections.ConfigDict,
+        recipe: Recipe,
         method: Validated,
         target: LogMels,
         outliers: LogMels,
@@ -30,13 +29,13 @@ class Validation:
         chosen = np.linspace(0, len(outliers), len(target) if len(outliers) else 0, endpoint=False).astype(int)
         of_clip = np.concatenate([products, np.full(len(chosen), -1, np.int32)])
         clips = (log_mel for part in (target, outliers.select(chosen)) for log_mel in part)
-        batches = list(window_batches(clips, config.window, method.validation_starts, config.batch_size))
+        batches = list(window_batches(clips, recipe.window, method.validation_starts, recipe.batch_size))
         self.batches = [(windows, of_clip[owners]) for windows, owners in batches]
         self.valid = np.concatenate([owners >= 0 for _, owners in batches])
         self.product = np.concatenate([product for _, product in self.batches])[self.valid]
         self.outputs = parallel.output_step(mesh, method)
         self.loss = _loss(method)
-        self.every = config.validation_epochs
+        self.every = recipe.validation_epochs
         self.keep_best = parallel.keep_best(mesh)
 
     def is_due(self, done: int, epoch_steps: int, num_steps: int) -> bool:

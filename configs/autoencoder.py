@@ -11,45 +11,13 @@ which chooses nothing; here it trains on all clips. `:quicktest` is a short trai
 
 import ml_collections
 
+from asd_jax.methods.autoencoder import Recipe
+from asd_jax.recipes.keys import as_config
+
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     """The recipe; `variant` is what follows the colon: words joined by commas, or nothing."""
-    config = ml_collections.ConfigDict()
-    config.method = "autoencoder"
-    config.seed = 0
-    config.num_runs = 1  # independent trainings; the paper gives means over 3
-
-    # Data
-    config.data_dir = ""  # what tools/prepare.py wrote
-    config.features = "paper1"
-    config.machine_type = ""
-    config.machine_id = ""  # empty: one model for all IDs of the type
-    config.held_back = (
-        0  # normal clips of each ID kept from training, from which a decision threshold is found; paper: 0
-    )
-    config.window = 5  # frames
-    config.hop = 1  # frames between the windows of a clip, in training and scoring
-
-    # Network
-    config.widths = (128, 128, 128, 8, 128, 128, 128)  # of the hidden layers
-    config.kernel_gain = 2.0  # variance of the weights before training, of Xavier's
-    config.bias = 0.01  # before training
-    config.batch_norm_momentum = 0.9
-    config.batch_norm_epsilon = 1e-5
-    config.precision = "float32"  # of activations; or bfloat16. Parameters are float32.
-
-    # Training
-    config.batch_size = 512
-    config.num_epochs = 100
-    config.learning_rate = 1e-4
-    config.learning_rate_decay = 1.0  # factor per epoch
-    config.beta2 = 0.999  # Adam
-
-    # Housekeeping
-    config.steps_per_dispatch = 32  # that the devices take without the host; changes numbers by float rounding only
-    config.checkpoint_epochs = 10  # epochs between checkpoints
-    config.compilation_cache = "~/.cache/asd_jax"  # empty: compile anew each time
-
+    config = as_config(Recipe())
     for word in filter(None, variant.split(",")):
         _apply(config, word)
     return config
@@ -59,11 +27,11 @@ def _apply(config: ml_collections.ConfigDict, word: str) -> None:
     match word:
         case "dcase2020_baseline":
             config.features = "dcase2020_baseline"
-            config.widths = (128, 128, 128, 128, 8, 128, 128, 128, 128)
-            config.kernel_gain = 1.0  # Keras's defaults, as the three below
-            config.bias = 0.0
-            config.batch_norm_momentum = 0.99
-            config.batch_norm_epsilon = 1e-3
+            config.network.widths = (128, 128, 128, 128, 8, 128, 128, 128, 128)
+            config.network.kernel_gain = 1.0  # Keras's defaults, as the three below
+            config.network.bias = 0.0
+            config.network.momentum = 0.99
+            config.network.epsilon = 1e-3
             config.learning_rate = 1e-3
         case "quicktest":
             config.num_epochs = 10

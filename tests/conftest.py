@@ -29,7 +29,7 @@ def tiny_recipe(data_dir, tmp_path_factory):
     """Three steps an epoch, six epochs, tiny network."""
     config = proxy_outlier.get_config("quicktest")
     config.data_dir, config.machine_type, config.machine_id = str(data_dir), "drill", "00"
-    config.blocks, config.width, config.window = (1, 1, 1), 4, 32
+    config.network.blocks, config.network.width, config.window = (1, 1, 1), 4, 32
     config.batch_size, config.num_epochs, config.held_back, config.checkpoint_epochs = 8, 6, 0, 2
     config.compilation_cache = compiled_programs(tmp_path_factory)
     return config

@@ -2,18 +2,20 @@
 
 import numpy as np
 
-from asd_jax.embeddings import Embeddings
+from asd_jax.backends.embeddings import Embeddings
 
 
-def make(points, machine_id="00", label=0, name="clip", domain="source", part="dev", probability=0.5, step=3):
-    """Embeddings of one product ID from points [clips, segments, width]."""
+def make(
+    points, machine_id="00", label=0, name="clip", domain="source", part="dev", probability=0.5, step=3, kind="fan"
+):
+    """Embeddings of one machine from points [clips, segments, width]."""
     clips, segments, width = np.shape(points)
     rows = clips * segments
     return Embeddings(
         embedding=np.asarray(points, np.float32).reshape(rows, width),
         clip=np.repeat([f"{name}_{i}" for i in range(clips)], segments),
         segment=np.tile(np.arange(segments), clips),
-        machine_type=np.full(rows, "fan"),
+        machine_type=np.full(rows, kind),
         machine_id=np.full(rows, machine_id),
         label=np.full(rows, label),
         domain=np.full(rows, domain),

@@ -17,12 +17,14 @@ hosts._HEARTBEAT = 5  # seconds: the tests need not wait for a minute
 def main(words: list[str]) -> None:
     port, process, *trainings = words
     with hosts.joined(f"localhost:{port}", 2, int(process)):
-        from asd_jax.train import train  # as in tools/train.py: the processes are joined before anything else
+        from asd_jax.scoring.held_back import (
+            train_and_keep,  # as in tools/train.py: the processes are joined before anything else
+        )
 
         for training in trainings:
             config, workdir = training.split(":")
             with contextlib.suppress(SystemExit):  # of one that is stopped
-                train(ml_collections.ConfigDict(json.loads(pathlib.Path(config).read_text())), workdir)
+                train_and_keep(ml_collections.ConfigDict(json.loads(pathlib.Path(config).read_text())), workdir)
 
 
 if __name__ == "__main__":

@@ -32,9 +32,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 _IMPORTS = 0.1
 """Share of the kills that fall anywhere, also while packages are imported; the others once the command has written."""
 _SMALL = {
-    "blocks": "(1,1,1)",
+    "network.blocks": "(1,1,1)",
     "num_epochs": 6,
-    "width": 4,
+    "network.width": 4,
     "window": 32,
     "batch_size": 8,
     "held_back": 3,

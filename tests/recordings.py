@@ -44,5 +44,5 @@ def write_machines(raw: pathlib.Path, train_clips: int, test_clips: int, shuffle
 
 def prepare_machines(raw: pathlib.Path, data_dir: pathlib.Path) -> pathlib.Path:
     """Log-mels of all clips of a raw folder in the DCASE 2020 layout."""
-    prepare(DATASETS["dcase2020"](str(raw)), str(data_dir), "dcase2020", "paper1")
+    prepare(DATASETS["dcase2020"].list_clips(str(raw)), str(data_dir), "dcase2020", "paper1")
     return data_dir

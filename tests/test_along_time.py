@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd_jax import along_time, train
+from asd_jax import along_time
 from asd_jax.along_time import Stretch, clock, find_stretches, score_along_time, score_live
-from asd_jax.detector import load_detector
 from asd_jax.errors import UserError
 from asd_jax.follow import Arrivals, follow
 from asd_jax.pieces import open_sound
 from asd_jax.recordings import score_recordings
+from asd_jax.scoring.detector import load_detector
+from asd_jax.scoring.held_back import train_and_keep
 from tests.conftest import tiny_recipe
 from tests.recordings import HIGH, LOW, write_tone
 
@@ -30,7 +31,7 @@ def workdir(data_dir, tmp_path_factory):
     config = tiny_recipe(data_dir, tmp_path_factory)
     config.num_epochs, config.held_back, config.score_hop = 1, 3, 3
     folder = tmp_path_factory.mktemp("along_time")
-    train.train(config, str(folder / "run"))
+    train_and_keep(config, str(folder / "run"))
     return str(folder / "run")
 
 

@@ -95,7 +95,7 @@ def test_it_is_prepared_and_a_clip_of_zeros_is_left_out(tmp_path, preset):
     for seed, name in enumerate(("Dog/one", "Engine/two", "Speech/one")):
         write_tone(tmp_path / f"raw/{name}.wav", 700, seed, seconds=1.0)
     write_zeros(tmp_path / "raw/Speech/silence.wav")
-    clips = DATASETS["audioset"](str(tmp_path / "raw"))
+    clips = DATASETS["audioset"].list_clips(str(tmp_path / "raw"))
     done = prepare(clips, str(tmp_path / "data"), "audioset", preset)
     [sentence] = done.left_out
     assert "silence.wav is silent" in sentence

@@ -6,10 +6,16 @@ import numpy as np
 import optax
 import pytest
 
-from asd_jax import detection, evaluation, experiment, parallel, scoring, train
+from asd_jax import evaluation, parallel
 from asd_jax.methods.autoencoder import Autoencoder
 from asd_jax.models.autoencoder import DenseAutoencoder
+from asd_jax.recipes.workdir import Workdir
+from asd_jax.scoring.held_back import train_and_keep
+from asd_jax.scoring.scorer import Scorer
+from asd_jax.scoring.thresholds import thresholds
+from asd_jax.scoring.trained import load_trained
 from configs import autoencoder
+from tests.built import method_of
 from tests.recordings import prepare_machines, write_machines
 from tests.steps import take_steps
 
@@ -22,14 +28,14 @@ def sgd(values):
 
 @pytest.mark.parametrize(("variant", "size", "layers"), [("", 234_392, 8), ("dcase2020_baseline", 267_928, 10)])
 def test_sizes_are_those_of_paper_and_challenge(variant, size, layers):
-    method = experiment.make_method(autoencoder.get_config(variant))
+    method = method_of(autoencoder.get_config(variant))
     params, _ = jax.eval_shape(method.init, jax.random.key(0))
     assert sum(x.size for x in jax.tree.leaves(params)) == size
     assert sum(name.startswith("Dense") for name in params) == layers
 
 
 def test_weights_before_training_are_the_released_codes():
-    params, _ = experiment.make_method(autoencoder.get_config()).init(jax.random.key(0))
+    params, _ = method_of(autoencoder.get_config()).init(jax.random.key(0))
     first = params["Dense_0"]
     bound = np.sqrt(2) * np.sqrt(6 / (640 + 128))
     assert 0.97 * bound < jnp.abs(first["kernel"]).max() <= bound
@@ -69,7 +75,7 @@ def test_one_device_and_four_take_the_same_steps():
 
 def test_every_window_of_a_clip_is_scored():
     assert TINY.starts(313).tolist() == list(range(311))
-    assert experiment.make_method(autoencoder.get_config()).starts(313).size == 309
+    assert method_of(autoencoder.get_config()).starts(313).size == 309
 
 
 def test_it_learns_a_machines_sound(tmp_path):
@@ -79,7 +85,7 @@ def test_it_learns_a_machines_sound(tmp_path):
     config.batch_size, config.num_epochs, config.held_back, config.learning_rate = 64, 40, 3, 2e-2
     config.compilation_cache = ""
     workdir = str(tmp_path / "run")
-    train.train(config, workdir)
+    train_and_keep(config, workdir)
     said = evaluation.evaluate_workdir(workdir)
     assert "drill" in said and float(said.split("run 0")[1].split()[0]) > 90
-    assert set(detection.thresholds(scoring.load_trained(workdir), workdir, 0.1)) == {"drill/00"}
+    assert set(thresholds(Scorer(load_trained(Workdir(workdir))), 0.1)) == {"drill/00"}

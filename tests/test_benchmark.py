@@ -20,12 +20,12 @@ from configs import autoencoder, maf, proxy_outlier
 def tiny(recipe, **values):
     config = recipe.get_config("quicktest")
     config.compilation_cache = ""
-    config.update(values)
+    config.update_from_flattened_dict(values)
     return config
 
 
 def test_an_autoencoder_s_arithmetic_bytes_and_rates():
-    config = tiny(autoencoder, widths=(256, 64), batch_size=256, steps_per_dispatch=3)
+    config = tiny(autoencoder, **{"network.widths": (256, 64)}, batch_size=256, steps_per_dispatch=3)
     result = measure_step(config, 4)
     weights = 640 * 256 + 256 * 64 + 64 * 640
     assert result["parameters"] == weights + (256 + 64 + 640) + 2 * (256 + 64)
@@ -44,7 +44,7 @@ def test_an_autoencoder_s_arithmetic_bytes_and_rates():
 
 def test_the_arithmetic_of_convolutions_holds_that_of_loops():
     """A kernel's gradient goes over the images in a loop on the CPU; four times the images are four times the work."""
-    network = {"blocks": (1, 1, 1), "width": 4, "window": 17}
+    network = {"network.blocks": (1, 1, 1), "network.width": 4, "window": 17}
     small, large = (measure_step(tiny(proxy_outlier, batch_size=n, **network), 2)["flops_per_step"] for n in (4, 16))
     np.testing.assert_allclose(large / small, 4, rtol=0.02)
 
@@ -58,7 +58,7 @@ def test_intervals_are_those_between_the_ends_of_dispatches(monkeypatch):
 
 @pytest.mark.parametrize("recipe", [maf, autoencoder], ids=["maf", "autoencoder"])
 def test_clips_are_scored_by_every_recipe(recipe):
-    small = {"width": 64} if recipe is maf else {"widths": (16, 8)}
+    small = {"network.hidden": 64} if recipe is maf else {"network.widths": (16, 8)}
     result = measure_score(tiny(recipe, batch_size=16, **small), 2)
     np.testing.assert_allclose(
         result["windows_per_second"], result["windows_per_clip"] * result["clips_per_second"], rtol=1e-6
@@ -66,7 +66,9 @@ def test_clips_are_scored_by_every_recipe(recipe):
 
 
 def test_both_sides_together_on_prepared_clips(tmp_path):
-    config = made_up(tiny(autoencoder, widths=(16, 8), steps_per_dispatch=2, held_back=0), str(tmp_path), 16)
+    config = made_up(
+        tiny(autoencoder, **{"network.widths": (16, 8)}, steps_per_dispatch=2, held_back=0), str(tmp_path), 16
+    )
     result = measure_end_to_end(config, 4)
     assert 0 <= result["input_wait_fraction"] < 1
     assert result["limit"] in ("step", "input")
@@ -91,7 +93,12 @@ def test_preparing_is_measured_on_all_clips_in_every_repeat(tmp_path, monkeypatc
 
 def test_the_command(tmp_path):
     out, trace = tmp_path / "b.json", tmp_path / "trace"
-    command = [sys.executable, "tools/benchmark.py", "--config=configs/autoencoder.py", "--config.widths=(16,8)"]
+    command = [
+        sys.executable,
+        "tools/benchmark.py",
+        "--config=configs/autoencoder.py",
+        "--config.network.widths=(16,8)",
+    ]
     command += ["--config.batch_size=32", "--repeats=3", f"--out={out}", f"--profile={trace}"]
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"JAX_PLATFORMS": "cpu"})
     assert done.returncode == 0, done.stderr

@@ -10,16 +10,18 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd_jax import experiment, follow, train
+from asd_jax import follow
 from asd_jax.along_time import score_live
 from asd_jax.datasets import DATASETS, folder
-from asd_jax.detector import load_detector
 from asd_jax.errors import UserError
 from asd_jax.export.example import read_wav
 from asd_jax.pieces import raw_sound
 from asd_jax.prepare import prepare
+from asd_jax.recipes.workdir import Workdir
 from asd_jax.recordings import score_recordings
 from asd_jax.records import open_store
+from asd_jax.scoring.detector import load_detector
+from asd_jax.scoring.held_back import train_and_keep
 from tests.conftest import tiny_recipe
 from tests.recordings import HIGH, LOW, write_tone
 
@@ -50,10 +52,10 @@ def workdir(tmp_path_factory):
         rows.append([f"{seed}.wav", ("drill", "saw")[seed % 2], "00", "train", 0, 1])
     with open(raw / "manifest.csv", "w", newline="") as file:
         csv.writer(file).writerows([[*folder.COLUMNS, folder.CHANNEL], *rows])
-    prepare(DATASETS["folder"](str(raw)), str(raw / "data"), "folder", "paper1")
+    prepare(DATASETS["folder"].list_clips(str(raw)), str(raw / "data"), "folder", "paper1")
     config = tiny_recipe(raw / "data", tmp_path_factory)
     config.outlier_set, config.num_epochs, config.held_back = "all", 1, 3
-    train.train(config, str(raw / "run"))
+    train_and_keep(config, str(raw / "run"))
     return str(raw / "run")
 
 
@@ -88,8 +90,8 @@ def stop_after(seconds):
 
 
 def test_the_log_mels_are_those_of_the_channel(workdir, tmp_path):
-    raw = str(experiment.load_config(workdir).data_dir).removesuffix("/data")
-    mono = [dataclasses.replace(clip, channel=None) for clip in DATASETS["folder"](raw)]
+    raw = str(Workdir(workdir).recipe.data_dir).removesuffix("/data")
+    mono = [dataclasses.replace(clip, channel=None) for clip in DATASETS["folder"].list_clips(raw)]
     mono = [dataclasses.replace(clip, path=clip.path.replace("/channel0/", "/channel0/mono/")) for clip in mono]
     prepare(mono, str(tmp_path / "data"), "folder", "paper1")
     stores = [open_store(data_dir, "paper1") for data_dir in (f"{raw}/data", str(tmp_path / "data"))]
@@ -111,7 +113,7 @@ def test_a_workdir_and_data_of_before_know_no_channel(workdir, data_dir, tmp_pat
     summary = json.loads((pathlib.Path(workdir) / "training.json").read_text())
     assert summary.pop("channels") == {"drill/00": 1}
     (tmp_path / "training.json").write_text(json.dumps(summary))
-    assert experiment.load_summary(str(tmp_path))["channels"] is None
+    assert Workdir(tmp_path).summary.channels is None
     manifest = json.loads((data_dir / "manifest.json").read_text())
     for machine in manifest["machines"]:
         del machine["channel"]
@@ -125,7 +127,7 @@ def test_several_channels_of_one_machine_are_refused(tmp_path):
     header = ",".join([*folder.COLUMNS, folder.CHANNEL])
     (tmp_path / "manifest.csv").write_text(f"{header}\n0.wav,drill,1,train,0,0\n1.wav,drill,1,train,0,1\n")
     with pytest.raises(UserError, match=r"drill/1 are of several channels \(0, 1\): expected one"):
-        prepare(DATASETS["folder"](str(tmp_path)), str(tmp_path / "data"), "folder", "paper1")
+        prepare(DATASETS["folder"].list_clips(str(tmp_path)), str(tmp_path / "data"), "folder", "paper1")
     (tmp_path / "manifest.csv").write_text(f"{header}\n0.wav,drill,1,train,0,left\n")
     with pytest.raises(UserError, match="line 2: the channel is 'left'; expected a number from 0"):
-        DATASETS["folder"](str(tmp_path))
+        DATASETS["folder"].list_clips(str(tmp_path))

@@ -1,10 +1,13 @@
 """What is listed about a folder of recordings, and what counts as a problem."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import soundfile
 
-from asd_jax.datasets import audioset, check, dcase2020, dcase2021, tau2020
+from asd_jax.datasets import DATASETS, audioset, check
+from asd_jax.datasets.dataset import flat_counts
 
 RATE = 16000
 
@@ -14,12 +17,16 @@ def write(path, seconds=10.0, rate=RATE, channels=1):
     soundfile.write(path, np.zeros((int(seconds * rate), channels), np.int16), rate)
 
 
+def pretend(monkeypatch, name, **published):
+    """As if something else were published of a data set."""
+    monkeypatch.setitem(DATASETS, name, dataclasses.replace(DATASETS[name], **published))
+
+
 @pytest.fixture
 def published(monkeypatch):
     """A data set of one published machine type, small enough to write."""
     counts = {"dev": {"fan": {"00": (2, 1, 1)}}, "eval": {"fan": {"01": (1, 1, 1)}}}
-    monkeypatch.setattr(dcase2020, "CLIP_COUNTS", counts)
-    monkeypatch.setattr(dcase2020, "GROUPS", {"fan": "MIMII"})
+    pretend(monkeypatch, "dcase2020", counts=flat_counts(counts), machine_types=("fan",))
 
 
 def write_fan(raw):
@@ -171,8 +178,8 @@ def published_2021(monkeypatch):
         "source": {"dev": {"fan": {"00": (2, 1, 1)}}, "eval": {"fan": {"03": (2, 1, 1)}}},
         "target": {"dev": {"fan": {"00": (1, 1, 1)}}, "eval": {"fan": {"03": (1, 1, 2)}}},
     }
-    monkeypatch.setattr(dcase2021, "CLIP_COUNTS", counts)
-    monkeypatch.setattr(dcase2021, "GROUPS", {"fan": "MIMII DUE"})
+    flat = {key: one for domain, parts in counts.items() for key, one in flat_counts(parts, domain).items()}
+    pretend(monkeypatch, "dcase2021", counts=flat, machine_types=("fan",))
 
 
 def write_fan_2021(raw):
@@ -260,7 +267,7 @@ def test_scenes_of_any_format_are_compared_with_the_published_number(tmp_path, m
     assert problem.startswith("TAU2020 all (dev): 2 training clips where the data set holds 23035: download and unzip ")
     assert "Zenodo record 3819968" in problem
     assert check.format_lines(report)[1].split()[:7] == ["TAU2020", "all", "dev", "2/23035", "0", "0", "0"]
-    monkeypatch.setattr(tau2020, "CLIP_COUNTS", {"dev": {"TAU2020": {"all": (2, 0, 0)}}})
+    pretend(monkeypatch, "tau2020", counts={("TAU2020", "all", "dev", ""): (2, 0, 0)})
     report = check.check(str(tmp_path), "tau2020", RATE)
     assert report.all_problems == []
     assert (report.rows[0].train, report.rows[0].formats) == (2, ("44100 Hz x 1",))

@@ -10,9 +10,9 @@ import pytest
 from jax.sharding import SingleDeviceSharding
 
 from asd_jax import checkpoints as module
-from asd_jax import train
 from asd_jax.checkpoints import RunCheckpoints, restore_newest
 from asd_jax.errors import UserError
+from asd_jax.scoring.held_back import train_and_keep
 from tests.devices import DEVICES
 
 
@@ -124,7 +124,7 @@ def test_several_runs_start_from_a_step_that_all_have(saved, tmp_path):
 def test_a_path_that_orbax_takes_for_a_pattern_is_refused_before_anything_is_written(tmp_path, config, name):
     workdir = tmp_path / name / "runs" / "drill"
     with pytest.raises(UserError, match="holds .*, by which checkpoints get lost: use another folder"):
-        train.train(config, str(workdir))
+        train_and_keep(config, str(workdir))
     with pytest.raises(UserError, match="use another folder"):
         RunCheckpoints(workdir, 0)
     assert not (tmp_path / name).exists()

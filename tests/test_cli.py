@@ -8,11 +8,11 @@ import sys
 import unicodedata
 
 import jax
-import ml_collections
 import pytest
 
-from asd_jax import cli, doctor, experiment
+from asd_jax import cli, doctor
 from asd_jax.errors import UserError
+from asd_jax.recipes.keys import read_recipe
 from tests.test_commands import RECIPE, ROOT, command
 
 FAULTS_OF_A_SECOND_ARRAY = """
@@ -131,16 +131,15 @@ def test_accents_of_machines_names_are_composed_and_those_of_paths_stay():
         assert cli._at_the_door(name, flag) == composed
     for word, before in ((f"--input={name}", ""), (name, "--input"), (name, ""), (name, "--machine_id=x")):
         assert cli._at_the_door(word, before) == word
-    config = experiment.resolve(ml_collections.ConfigDict({"machine_type": name, "data_dir": name}))
-    assert (config.machine_type, config.data_dir) == (composed, name)
+    recipe = read_recipe({"method": "autoencoder", "machine_type": name, "data_dir": name})
+    assert (recipe.machine_type, recipe.data_dir) == (composed, name)
 
 
 def test_paths_of_a_recipe_are_written_out_and_may_be_none(monkeypatch):
     monkeypatch.setenv("HOME", "/her")
-    config = experiment.resolve(
-        ml_collections.ConfigDict({"data_dir": "~/d", "init_from": "a~/b", "compilation_cache": "None"})
-    )
-    assert config.to_dict() == {"data_dir": "/her/d", "init_from": "a~/b", "compilation_cache": ""}
+    paths = {"data_dir": "~/d", "init_from": "a~/b", "compilation_cache": "None"}
+    recipe = read_recipe({"method": "multitask", "machine_type": "fan"} | paths)
+    assert (recipe.data_dir, recipe.init_from, recipe.compilation_cache) == ("/her/d", "a~/b", "")
 
 
 @pytest.mark.parametrize(

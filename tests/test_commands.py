@@ -10,7 +10,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 RECIPE = "--config=configs/proxy_outlier.py:quicktest"
-SMALL = [f"--config.{value}" for value in ("num_epochs=2", "width=4", "window=32", "batch_size=8", "held_back=3")]
+_SMALL = ("num_epochs=2", "network.width=4", "window=32", "batch_size=8", "held_back=3")
+SMALL = [f"--config.{value}" for value in _SMALL]
 
 
 def command(tool, *arguments):

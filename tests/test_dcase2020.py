@@ -49,7 +49,7 @@ def test_every_field_comes_from_the_name(tmp_path):
 
 
 def test_the_table_of_layouts_names_this_one():
-    assert DATASETS["dcase2020"] is dcase2020.list_clips
+    assert DATASETS["dcase2020"].list_clips is dcase2020.list_clips
 
 
 @pytest.mark.parametrize("place", ["eval_data_list.csv", "eval_data/eval_data_list.csv"])

@@ -79,7 +79,7 @@ def test_every_field_comes_from_the_name(tmp_path):
 
 
 def test_the_table_of_layouts_names_this_one():
-    assert DATASETS["dcase2021"] is dcase2021.list_clips
+    assert DATASETS["dcase2021"].list_clips is dcase2021.list_clips
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,12 @@ import pathlib
 import numpy as np
 import pytest
 
-from asd_jax import detection, evaluation, recordings, records, scoring, train
+from asd_jax import evaluation, recordings, records
 from asd_jax.errors import UserError
+from asd_jax.recipes.workdir import Workdir
+from asd_jax.scoring.held_back import held_back_scores, train_and_keep
+from asd_jax.scoring.scorer import Scorer
+from asd_jax.scoring.trained import load_trained
 from tests.recordings import HIGH, LOW, prepare_machines, write_machines, write_tone
 
 
@@ -16,7 +20,7 @@ def auc_of(config, folder, shuffled):
     raw = write_machines(folder / "raw", train_clips=24, test_clips=16, shuffled=shuffled)
     config.data_dir = str(prepare_machines(raw, folder / "data"))
     config.num_epochs, config.batch_size, config.learning_rate, config.num_runs = 20, 16, 5e-3, 3
-    train.train(config, str(folder / "run"))
+    train_and_keep(config, str(folder / "run"))
     evaluation.evaluate_workdir(str(folder / "run"))
     return json.loads((folder / "run" / "metrics.json").read_text())["rows"][0]["mean"]["AUC"]
 
@@ -59,18 +63,18 @@ def test_shuffled_labels_teach_nothing(config, tmp_path):
 
 def test_held_back_clips_that_are_not_scored_yet_are_told(config, tmp_path):
     config.num_epochs, config.held_back = 1, 2
-    train.train(config, str(tmp_path))
-    trained = scoring.load_trained(str(tmp_path))
-    scores = detection.held_back_scores(str(tmp_path), trained)
+    train_and_keep(config, str(tmp_path))
+    scorer = Scorer(load_trained(Workdir(tmp_path)))
+    scores = held_back_scores(scorer)
     kept = tmp_path / "held_back_scores.json"
     of_other_steps = json.dumps(json.loads(kept.read_text()) | {"steps": [1]})
     for stale in ("", of_other_steps, json.dumps(scores)):  # gone, of other weights, as older versions wrote them
         kept.write_text(stale) if stale else kept.unlink()
         with pytest.raises(UserError, match="not scored by these weights yet"):
-            detection.held_back_scores(str(tmp_path), trained)
-        train.train(config, str(tmp_path))
-        assert detection.held_back_scores(str(tmp_path), trained) == scores
-    assert detection.held_back_scores(str(tmp_path), trained) == scores and len(scores["drill/00"]) == 2
+            held_back_scores(scorer)
+        train_and_keep(config, str(tmp_path))
+        assert held_back_scores(scorer) == scores
+    assert held_back_scores(scorer) == scores and len(scores["drill/00"]) == 2
 
 
 def test_clips_without_a_label_are_scored_and_not_measured(config, tmp_path):
@@ -80,7 +84,7 @@ def test_clips_without_a_label_are_scored_and_not_measured(config, tmp_path):
         write_tone(raw / f"eval_data/drill/test/id_02_{i:08d}.wav", LOW, i)
     config.data_dir, config.num_epochs = str(prepare_machines(raw, tmp_path / "data")), 1
     config.machine_id = "02"
-    train.train(config, str(tmp_path / "run"))
+    train_and_keep(config, str(tmp_path / "run"))
     assert "Not measured" in evaluation.evaluate_workdir(str(tmp_path / "run"))
     assert len((tmp_path / "run/scores/anomaly_score_drill_id_02.csv").read_text().splitlines()) == 2
     assert not (tmp_path / "run/metrics.json").exists()
@@ -90,7 +94,7 @@ def test_clips_without_a_label_are_scored_and_not_measured(config, tmp_path):
 
 def test_without_held_back_clips_there_is_no_threshold(config, data_dir, tmp_path):
     config.num_epochs = 1
-    train.train(config, str(tmp_path / "run"))
+    train_and_keep(config, str(tmp_path / "run"))
     clip = sorted(pathlib.Path(data_dir).parent.glob("raw/dev_data/drill/test/*.wav"))[0]
     outcome = recordings.score_recordings(str(tmp_path / "run"), [str(clip)], str(tmp_path / "out.csv"), 0.1)
     assert outcome.threshold is None
@@ -99,12 +103,11 @@ def test_without_held_back_clips_there_is_no_threshold(config, data_dir, tmp_pat
 
 def test_new_recordings_score_as_the_same_clips_from_records(config, data_dir, tmp_path):
     config.num_epochs = 1
-    train.train(config, str(tmp_path / "run"))
+    train_and_keep(config, str(tmp_path / "run"))
     raw = pathlib.Path(data_dir).parent / "raw/dev_data/drill/test"
     outcome = recordings.score_recordings(str(tmp_path / "run"), [str(raw)], str(tmp_path / "out.csv"), 0.1)
     store = records.open_store(str(data_dir), "paper1")
-    clips, log_mels = zip(*store.clips(("drill", "00"), "test"), strict=True)
-    trained = scoring.load_trained(str(tmp_path / "run"))
-    stored = detection.clip_scores(trained, str(tmp_path / "run"), clips, log_mels)
+    scorer = Scorer(load_trained(Workdir(tmp_path / "run")))
+    clips, stored = scorer.clip_scores(store.clips(("drill", "00"), "test"))
     assert [os.path.basename(f) for f in outcome.files] == [clip.name for clip in clips]
     np.testing.assert_allclose(outcome.scores, stored[0], atol=0.02)  # records are rounded to float16

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from asd_jax.embeddings import Embeddings, segment_starts
+from asd_jax.backends.embeddings import Embeddings
 from asd_jax.errors import UserError
+from asd_jax.methods.segments import segment_starts
 from tests.embeddings import join, make, normal
 
 
@@ -28,7 +29,7 @@ def test_segments_are_evenly_spaced_and_the_last_ends_with_the_clip(frames, wind
 
 def test_rows_are_selected_together():
     both = join(make(normal((2, 3, 4)), "03"), make(normal((1, 3, 4), seed=1), "00", label=1, name="other"))
-    assert both.product_ids() == ["00", "03"]
+    assert both.machines() == [("fan", "00"), ("fan", "03")]
     second = both.select(both.segment == 1)
     assert second.clip.tolist() == ["clip_0", "clip_1", "other_0"]
     assert second.label.tolist() == [0, 0, 1]
@@ -45,8 +46,10 @@ def test_clips_are_counted_by_machine_id_and_name_in_the_order_of_their_first_ro
 def test_ids_of_several_machine_types_are_not_mixed_up():
     fan = make(normal((1, 1, 4)))
     pump = dataclasses.replace(fan, machine_type=np.array(["pump"]))
-    with pytest.raises(ValueError, match="Embeddings of fan, pump: select one"):
-        join(fan, pump).product_ids()
+    both = join(fan, pump)
+    assert both.machines() == [("fan", "00"), ("pump", "00")]
+    assert both.rows_of(("pump", "00")).tolist() == [False, True]
+    assert both.clips()[0].tolist() == [0, 1]  # clips of one name and ID, and yet two
 
 
 def test_a_stored_file_comes_back_as_it_was(tmp_path):

@@ -1,21 +1,19 @@
 """An ensemble is the mean of its members, each standardised on normal clips of the machine."""
 
-import json
-
 import numpy as np
 import pytest
 
-from asd_jax.detection import embeddings_file
 from asd_jax.ensemble import Member, ensemble_scores
 from asd_jax.errors import UserError
+from configs import multitask
+from tests.built import workdir_of
 from tests.embeddings import join, make, normal
 
 
 def write_workdir(folder, held_back, test):
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"method": "multitask", "seed": 0}))
-    held_back.save(embeddings_file(str(folder), 0, "held_back"))
-    test.save(embeddings_file(str(folder), 0, "test"))
+    workdir = workdir_of(folder, multitask)
+    held_back.save(workdir.embeddings(0, "held_back"))
+    test.save(workdir.embeddings(0, "test"))
     return str(folder)
 
 

@@ -8,9 +8,17 @@ import shutil
 import numpy as np
 import pytest
 
-from asd_jax import detection, evaluation, metrics, recordings, records, scoring, train
+from asd_jax import evaluation, recordings, records
 from asd_jax.errors import UserError
+from asd_jax.recipes.keys import read_recipe
+from asd_jax.recipes.workdir import Workdir
+from asd_jax.scoring.held_back import held_back_scores, train_and_keep
+from asd_jax.scoring.scorer import Scorer
+from asd_jax.scoring.thresholds import gamma_threshold
+from asd_jax.scoring.trained import load_trained
+from configs import maf
 from tests.conftest import tiny_recipe
+from tests.devices import DEVICES
 
 HOP = 7
 
@@ -19,7 +27,7 @@ HOP = 7
 def trained_workdir(data_dir, tmp_path_factory):
     config, workdir = tiny_recipe(data_dir, tmp_path_factory), tmp_path_factory.mktemp("evaluation") / "run"
     config.num_epochs, config.held_back, config.score_hop, config.num_runs = 1, 3, 1, 2
-    train.train(config, str(workdir))
+    train_and_keep(config, str(workdir), DEVICES[:2])
     return workdir
 
 
@@ -30,11 +38,11 @@ def workdir(trained_workdir, tmp_path):
 
 def every_nth_window(workdir, data_dir, split, hop):
     """File name -> the mean, over both runs, of every `hop`-th of the scores that the windows of hop 1 have."""
-    trained = scoring.load_trained(str(workdir))
-    clips, log_mels = zip(*records.open_store(str(data_dir), "paper1").clips(("drill", "00"), split), strict=True)
-    outputs = list(trained.outputs((log_mel, ("drill", "00")) for log_mel in log_mels))
-    assert {one["score"].shape for one in outputs} == {(2, len(log_mels[0]) - 31)}
-    return {clip.name: one["score"][:, ::hop].mean() for clip, one in zip(clips, outputs, strict=True)}
+    trained = load_trained(Workdir(workdir))
+    clips = list(records.open_store(str(data_dir), "paper1").clips(("drill", "00"), split))
+    outputs = list(trained.outputs(clips))
+    assert {one["score"].shape for _, one in outputs} == {(2, len(clips[0][1]) - 31)}
+    return {clip.name: one["score"][:, ::hop].mean() for clip, one in outputs}
 
 
 def scores_in(folder):
@@ -61,7 +69,7 @@ def test_a_threshold_is_of_the_windows_that_recordings_are_scored_by(workdir, da
     outcome = recordings.score_recordings(str(workdir), [test_clips], output, 0.2, score_hop=HOP)
     of_clips = every_nth_window(workdir, data_dir, "train", HOP)
     held_back = [of_clips[name] for name in json.loads((workdir / "training.json").read_text())["held_back"]]
-    assert outcome.threshold == pytest.approx(metrics.gamma_threshold(held_back, 0.8), abs=1e-5)
+    assert outcome.threshold == pytest.approx(gamma_threshold(held_back, 0.8), abs=1e-5)
     assert json.loads((workdir / "threshold_hop_7.json").read_text())["thresholds"] == {"drill/00": outcome.threshold}
     np.testing.assert_allclose(
         outcome.scores, list(every_nth_window(workdir, data_dir, "test", HOP).values()), atol=0.02
@@ -103,14 +111,15 @@ def test_times_are_told(workdir):
 def test_hops_that_cannot_be_are_refused(workdir, data_dir):
     with pytest.raises(UserError, match="config.score_hop=0"):
         evaluation.evaluate_workdir(str(workdir), score_hop=0)
-    trained = scoring.load_trained(str(workdir), score_hop=HOP)
+    scorer = Scorer(load_trained(Workdir(workdir), score_hop=HOP))
     kept = json.loads((workdir / "held_back_scores.json").read_text())
     kept["scores"]["drill/00"]["gone.wav"] = 0.0
     (workdir / "held_back_scores.json").write_text(json.dumps(kept))
     with pytest.raises(UserError, match="missing in"):
-        detection.held_back_scores(str(workdir), trained)
-    config = json.loads((workdir / "config.json").read_text())
-    del config["score_hop"]
-    (workdir / "config.json").write_text(json.dumps(config | {"method": "maf"}))
+        held_back_scores(scorer)
+    (workdir / "config.json").unlink()
+    config = maf.get_config()
+    config.data_dir = str(data_dir)
+    Workdir(workdir).keep_recipe(read_recipe(config))
     with pytest.raises(UserError, match="--score_hop=7 .* trained with maf"):
         evaluation.evaluate_workdir(str(workdir), score_hop=HOP)

@@ -11,11 +11,13 @@ import jax.export
 import numpy as np
 import pytest
 
-from asd_jax import detection, recordings, train
+from asd_jax import recordings
 from asd_jax.errors import UserError
 from asd_jax.export import example as exported_example
 from asd_jax.export import folder as export
 from asd_jax.export import litert
+from asd_jax.scoring.detector import Detector
+from asd_jax.scoring.held_back import train_and_keep
 
 ONLY = """
 import runpy, sys
@@ -35,10 +37,10 @@ def trained(data_dir, tmp_path_factory):
 
     config = proxy_outlier.get_config("quicktest")
     config.data_dir, config.machine_type, config.machine_id, config.compilation_cache = str(data_dir), "drill", "00", ""
-    config.blocks, config.width, config.window, config.score_hop = (1, 1, 1), 4, 32, 5
+    config.network.blocks, config.network.width, config.window, config.score_hop = (1, 1, 1), 4, 32, 5
     config.batch_size, config.num_epochs, config.held_back, config.num_runs = 8, 1, 3, 2
     workdir = tmp_path_factory.mktemp("export") / "run"
-    train.train(config, str(workdir))
+    train_and_keep(config, str(workdir))
     clips = pathlib.Path(data_dir).parent / "raw/dev_data/drill/test"
     model = export.export_workdir(str(workdir), str(workdir.parent / "out"), 0.1, check=str(clips), to_litert=True)
     return workdir, workdir.parent / "out", clips, model
@@ -95,8 +97,8 @@ def test_what_litert_cannot_express_is_told_by_the_method():
 def test_a_mismatch_leaves_the_older_export(trained, monkeypatch, wrong):
     workdir, out, clips, model = trained
     if wrong == "library":
-        honest = detection.clip_scores
-        monkeypatch.setattr(detection, "clip_scores", lambda *args: honest(*args) * 1.01)
+        honest = Detector.scores
+        monkeypatch.setattr(Detector, "scores", lambda *args: honest(*args) * 1.01)
     else:
         monkeypatch.setattr(litert, "scores", lambda _, waves: {"score": np.zeros(len(waves))})
         monkeypatch.setattr(litert, "convert", lambda *_: b"")

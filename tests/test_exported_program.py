@@ -9,13 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax import experiment, features, train
+from asd_jax import features
 from asd_jax.datasets import DATASETS
 from asd_jax.export import folder as export
 from asd_jax.export import program as exported_program
+from asd_jax.methods import encoder
 from asd_jax.methods.maf import Maf
 from asd_jax.models.maf import MAF
 from asd_jax.prepare import prepare
+from asd_jax.scoring.held_back import train_and_keep
 from configs import multitask
 from tests.test_paper2 import write_sections
 from tests.tiny_encoder import TinyEncoder
@@ -49,13 +51,13 @@ def sections(tmp_path_factory):
     """A training of paper 2 with a tiny encoder, and its raw recordings."""
     folder = tmp_path_factory.mktemp("sections")
     raw = write_sections(folder / "raw", train_clips=12, test_clips=4)
-    prepare(DATASETS["dcase2021"](str(raw)), str(folder / "data"), "dcase2021", "paper2")
+    prepare(DATASETS["dcase2021"].list_clips(str(raw)), str(folder / "data"), "dcase2021", "paper2")
     config = multitask.get_config("quicktest,without_mixup")
     config.data_dir, config.machine_type, config.compilation_cache = str(folder / "data"), "drill", ""
     config.window, config.batch_size, config.num_epochs, config.validation_share = 64, 8, 1, 0.25
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "Encoder", lambda products, axis_name, **_: TinyEncoder(products, axis_name))
-        train.train(config, str(folder / "run"))
+        patch.setattr(encoder, "Encoder", lambda products, axis_name, **_: TinyEncoder(products, axis_name))
+        train_and_keep(config, str(folder / "run"))
         yield str(folder / "run"), raw
 
 

@@ -178,11 +178,11 @@ def test_any_names_are_listed_checked_and_read_or_told(tree):
                 else:
                     with open(path, "wb") as file:
                         file.write(SOUNDS[".wav"][0])
-        told(DATASETS[dataset], str(raw))
+        told(DATASETS[dataset].list_clips, str(raw))
         report = check.check(str(raw), dataset, RATE)
         assert all(is_one_line(line) for line in check.format_lines(report))
         misfits = []
-        for clip in told(DATASETS[dataset], str(raw), misfits=misfits) or ():
+        for clip in told(DATASETS[dataset].list_clips, str(raw), misfits=misfits) or ():
             if told(read_audio, clip.path, RATE) is None:
                 continue
             name = os.path.relpath(clip.path, raw)  # what was read can be stored: in records, folders and score files
@@ -217,7 +217,7 @@ def test_a_manifest_is_read_or_told(text):
         (raw / "a.wav").write_bytes(SOUNDS[".wav"][0])
         (raw / "a\u2028.wav").write_bytes(SOUNDS[".wav"][0])
         (raw / "manifest.csv").write_bytes(text)
-        clips = told(DATASETS["folder"], str(raw), names=["manifest.csv", str(raw)])
+        clips = told(DATASETS["folder"].list_clips, str(raw), names=["manifest.csv", str(raw)])
         for clip in clips or ():
             assert os.path.isfile(clip.path)
         assert all(is_one_line(line) for line in check.format_lines(check.check(str(raw), "folder", RATE)))

@@ -9,16 +9,20 @@ import pytest
 from absl import flags
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
-from asd_jax import cli, experiment
-from asd_jax.detection import held_back_scores, inlier_choice
+from asd_jax import cli
 from asd_jax.epoch_log import EpochLog
 from asd_jax.evaluation import _training_seconds
 from asd_jax.features import PRESETS, WaveStatistics
 from asd_jax.manifest import MachineRecords, Manifest, TypeStatistics, read_manifest, write_manifest
+from asd_jax.recipes.build import make_method
+from asd_jax.recipes.keys import as_json, flat_keys, read_recipe
+from asd_jax.recipes.workdir import Workdir
 from asd_jax.records import open_store
-from asd_jax.scoring import Trained
+from asd_jax.scoring.held_back import held_back_scores
+from asd_jax.scoring.scorer import Scorer, inlier_choice
+from asd_jax.scoring.trained import Trained
 from asd_jax.stored_json import read_json
 from asd_jax.studies import grid
 from tests.fuzzing import SCALARS, VALUES, broken_json, guarded, told
@@ -37,46 +41,51 @@ def parsed(recipe, overrides):
     return config.value
 
 
-KEYS = st.sampled_from(sorted({key for recipe in RECIPES for key in parsed(recipe, [])} - {"compilation_cache"}))
+_ALL = set.union(*(flat_keys(parsed(recipe, [])) for recipe in RECIPES))
+KEYS = st.sampled_from(sorted(_ALL - {"compilation_cache"}))
 TEXTS = st.one_of(
     SCALARS.map(str),
     st.sampled_from(["(1,2,3)", "(0,1,1)", "(1e9,1,1)", "(1000000,1,1)", "[1]", "(1,", "'a'", "((((", "()", "(None,)"]),
     st.sampled_from(["float32", "paper2", "lof", "log", "random", "1e400", "0x10", "1_000", "3", "8", "32", "a,b"]),
 )
-OVERRIDES = st.lists(
-    st.tuples(st.one_of(KEYS, KEYS, KEYS, st.text(max_size=6), st.just("by_machine_type.default")), TEXTS), max_size=3
-)
+OVERRIDES = st.lists(st.tuples(st.one_of(KEYS, KEYS, KEYS, st.text(max_size=6), st.just("network")), TEXTS), max_size=3)
 NEEDED = [("data_dir", "D"), ("machine_type", "fan"), ("machine_id", "00")]
 
 
 @given(st.sampled_from(RECIPES), OVERRIDES)
 @example("proxy_outlier", [("learning_rate", "nan")])
 @example("multitask", [("mixup_alpha", "nan")])
-@example("multitask", [("depth", "1e9")])
-@example("multitask", [("dropout", "1.0")])
-@example("proxy_outlier", [("blocks", "(1000000,1,1)")])
-@example("proxy_outlier", [("blocks", "(1,")])
+@example("multitask", [("network.depth", "1e9")])
+@example("multitask", [("network.dropout", "1.0")])
+@example("proxy_outlier", [("network.blocks", "(1000000,1,1)")])
+@example("proxy_outlier", [("network.blocks", "(1,")])
 @example("proxy_outlier", [("", "1")])
 @example("proxy_outlier", [("0", "1")])
-@example("proxy_outlier", [("by_machine_type.default", "1")])
+@example("proxy_outlier", [("network", "1")])
 @example("proxy_outlier", [("window", str(10**30))])
-@example("maf", [("hidden_layers", str(10**9))])
-@example("autoencoder", [("widths", "(0,)")])
+@example("maf", [("network.hidden_layers", str(10**9))])
+@example("autoencoder", [("network.widths", "(0,)")])
 def test_overrides_are_taken_or_told(recipe, overrides):
     config = told(parsed, recipe, [*NEEDED, *overrides])
     if config is None:
         return
-    config = told(experiment.resolve, config)
-    if config is not None and told(lambda: [experiment.check(config)], names=["config.", "recipe"]) is not None:
-        # Large networks take their time; whether they can be built is not asked of them.
-        small = all(config.get(key, 0) <= 64 for key in ("width", "window", "depth", "flow_blocks", "hidden_layers"))
-        assume(small and max(config.get("blocks", (1,))) < 4)
-        method = told(experiment.make_method, config, 2, names=["config."])
-        assert method is None or method.window == config.window
+    found = told(read_recipe, config, names=["config.", "recipe"])
+    if found is not None:
+        assume(is_small(found))
+        method = told(make_method, found, 2, names=["config."])
+        assert method is None or method.window == found.window
+
+
+def is_small(recipe):
+    """Large networks take their time; whether they can be built is not asked of them."""
+    numbers = [recipe.window, *vars(recipe.network).values()]
+    lists = [value for value in numbers if isinstance(value, tuple)]
+    numbers = [value for value in numbers if isinstance(value, int | float)]
+    return max(numbers) <= 64 and all(max(value) < 1000 for value in lists) and max(map(sum, lists), default=0) < 1000
 
 
 @given(st.sampled_from(RECIPES), st.one_of(st.text(max_size=12), st.tuples(KEYS, TEXTS).map("=".join)))
-@example("multitask", "by_machine_type=None")
+@example("multitask", "network=None")
 def test_overrides_of_a_study_are_taken_or_told(recipe, text):
     override = told(grid.parse_override, text, names=["--override"])
     if override is not None:
@@ -100,8 +109,8 @@ def folder():
 
 
 CONFIGS = {
-    recipe: json.loads(parsed(recipe, NEEDED).to_json_best_effort())
-    for recipe in ("proxy_outlier", "autoencoder", "ddcsad")
+    recipe: {"format": 2} | as_json(read_recipe(parsed(recipe, NEEDED)))
+    for recipe in ("proxy_outlier", "autoencoder", "multitask", "ddcsad")
 }
 SUMMARY = {
     "num_steps": 4,
@@ -109,6 +118,11 @@ SUMMARY = {
     "held_back": ["a.wav"],
     "wave_statistics": {"fan": {"mean": 0.1, "std": 1.0}, "pump": None},
     "parameters": 100,
+    "steps_per_epoch": 2,
+    "normal_clips": 3,
+    "outlier_clips": 3,
+    "channels": None,
+    "names_sha256": "0",
 }
 SCORES = {"steps": [2], "scores": {"fan/00": {"a.wav": 0.5, "b.wav": -1}, "fan/02": {"c.wav": 3.0}}}
 LINES = [{"run": 0, "epoch": 1, "step": 2, "steps": 2, "loss": 0.1, "seconds": 1.0}]
@@ -117,15 +131,14 @@ LINES = [{"run": 0, "epoch": 1, "step": 2, "steps": 2, "loss": 0.1, "seconds": 1
 @given(st.sampled_from(sorted(CONFIGS)).flatmap(lambda recipe: broken_json(CONFIGS[recipe])))
 @example(b'{"method": []}')
 @example(b'{"method": "maf", "a.b": 1}')
-@example(json.dumps(CONFIGS["autoencoder"] | {"widths": [128, None]}).encode())
-@example(json.dumps(CONFIGS["proxy_outlier"] | {"width": 0.5}).encode())
+@example(json.dumps(CONFIGS["autoencoder"] | {"network": {"widths": [128, None]}}).encode())
+@example(json.dumps(CONFIGS["proxy_outlier"] | {"network": {"width": 0.5}}).encode())
 def test_a_stored_config_is_read_or_told(folder, content):
     (folder / "config.json").write_bytes(content)
-    config = told(experiment.load_config, str(folder), names=[str(folder), "config."])
-    if config is not None and told(lambda: [experiment.check(config)], names=["config.", "recipe"]):
-        small = all(config.get(key, 0) <= 64 for key in ("width", "window", "depth"))
-        assume(small and max(config.get("blocks", (1,))) < 4 and max(config.get("widths", (1,))) < 1000)
-        told(experiment.make_method, config, 2, names=["config."])
+    found = told(lambda: Workdir(folder).recipe, names=["config.json"])
+    if found is not None:
+        assume(is_small(found))
+        told(make_method, found, 2, names=["config."])
 
 
 @given(broken_json(SUMMARY))
@@ -134,31 +147,29 @@ def test_a_stored_config_is_read_or_told(folder, content):
 @example(json.dumps(SUMMARY | {"wave_statistics": {"fan": {"std": 1.0}}}).encode())
 def test_the_facts_of_a_training_are_read_or_told(folder, content):
     (folder / "training.json").write_bytes(content)
-    summary = told(experiment.load_summary, str(folder), names=["training.json"])
+    summary = told(lambda: Workdir(folder).summary, names=["training.json"])
     if summary is not None:
-        assert all(len(machine) == 2 for machine in summary["machines"])
-        for statistics in summary["wave_statistics"].values():
-            assert statistics is None or WaveStatistics(**statistics).std is not None
+        assert all(len(machine) == 2 for machine in summary.machines)
+        for statistics in summary.wave_statistics.values():
+            assert statistics is None or isinstance(statistics, WaveStatistics)
 
 
 @given(broken_json(SCORES), broken_json({"kind": "gmm", "p": 2}))
 @example(b'{"steps": [2], "scores": {"fan/00": {"a": NaN}}}', b"{}")
 def test_held_back_scores_and_the_choice_of_inlier_models_are_read_or_told(folder, scores, choice):
-    for method, keys in (
-        ("proxy_outlier", CONFIGS["proxy_outlier"]),
-        ("multitask", {"inlier": "gmm", "inlier_p": 1}),
-    ):
+    for method in ("proxy_outlier", "multitask"):
         workdir = folder / method
         workdir.mkdir(exist_ok=True)
-        (workdir / "config.json").write_text(json.dumps({"method": method, "seed": 0} | keys))
+        (workdir / "config.json").write_text(json.dumps(CONFIGS[method]))
     (folder / "proxy_outlier" / "held_back_scores.json").write_bytes(scores)
     (folder / "proxy_outlier" / "training.json").write_text(json.dumps(SUMMARY | {"held_back": ["a.wav"]}))
-    trained = Trained(ConfigDict(CONFIGS["proxy_outlier"]), None, [("fan", "00")], None, [], steps=(2,))
+    workdir = Workdir(folder / "proxy_outlier")
+    trained = Trained(workdir.recipe, None, [("fan", "00")], None, [], workdir, steps=(2,))
     names = ["held_back_scores.json", "The held-back clips of"]
-    found = told(held_back_scores, str(folder / "proxy_outlier"), trained, names=names)
+    found = told(held_back_scores, Scorer(trained), names=names)
     assert found is None or all(isinstance(one, float | int) for mine in found.values() for one in mine.values())
     (folder / "multitask" / "inlier_choice.json").write_bytes(choice)
-    told(inlier_choice, str(folder / "multitask"), names=["inlier_choice.json"])
+    told(inlier_choice, Workdir(folder / "multitask"), names=["inlier_choice.json"])
 
 
 @given(broken_json(LINES[0]), st.booleans())
@@ -166,7 +177,7 @@ def test_held_back_scores_and_the_choice_of_inlier_models_are_read_or_told(folde
 def test_metrics_of_epochs_are_read_or_told(folder, line, ended):
     path = folder / "metrics.jsonl"
     path.write_bytes(json.dumps(LINES[0]).encode() + b"\n" + line + b"\n" * ended)
-    told(_training_seconds, str(folder), names=["metrics.jsonl"])
+    told(_training_seconds, Workdir(folder), names=["metrics.jsonl"])
     log = object.__new__(EpochLog)
     log.path, log.lines, log.runs = path, [], [0]
     told(log._forget_after, 2, names=["metrics.jsonl"])

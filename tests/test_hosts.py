@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from etils import epath
 
-from asd_jax import hosts, lost_process, parallel, train
+from asd_jax import hosts, lost_process, parallel
 from asd_jax.errors import UserError
+from asd_jax.scoring.held_back import train_and_keep
 from configs import autoencoder, maf
 from tests.devices import DEVICES
 from tests.test_train import epochs, weights
@@ -29,10 +30,10 @@ ROOT = pathlib.Path(__file__).parent.parent
 def configs(data_dir, tmp_path_factory):
     """A batch split between the processes; and a run on each of them, whose log-mels lie on the devices."""
     split, sides = autoencoder.get_config("quicktest"), maf.get_config("quicktest")
-    split.widths, split.window, split.batch_size = (8, 2, 8), 8, 256
+    split.network.widths, split.window, split.batch_size = (8, 2, 8), 8, 256
     split.num_epochs, split.checkpoint_epochs, split.held_back = 24, 4, 0
-    del split.steps_per_dispatch
-    sides.num_runs, sides.window, sides.hop, sides.flow_blocks, sides.width = 2, 1, 1, 1, 64
+    split.steps_per_dispatch = None
+    sides.num_runs, sides.window, sides.hop, sides.network.blocks, sides.network.hidden = 2, 1, 1, 1, 64
     sides.batch_size, sides.num_epochs, sides.validation_share = 64, 2, 0.2
     for config in (split, sides):
         config.data_dir, config.machine_type = str(data_dir), "drill"
@@ -87,7 +88,7 @@ def story(configs, tmp_path_factory):
     began = time.monotonic()
     codes = [one.wait(60) for one in pair.processes]
     seconds, killed_at = time.monotonic() - began, last_step()
-    train.train(configs["split"], str(folder / "split"), DEVICES[:2])
+    train_and_keep(configs["split"], str(folder / "split"), DEVICES[:2])
     return types.SimpleNamespace(
         folder=folder, told=pair.told(), codes=codes, seconds=seconds, stopped_at=int(goes_on[1]), killed_at=killed_at
     )
@@ -113,7 +114,7 @@ def learned(states):
 
 def test_one_process_with_two_devices_gives_the_same_weights(story, configs, tmp_path):
     for name, config in configs.items():
-        train.train(config, str(tmp_path / name), DEVICES[:2])
+        train_and_keep(config, str(tmp_path / name), DEVICES[:2])
         one, two = (learned(weights(folder / name)) for folder in (tmp_path, story.folder))
         assert one.keys() == two.keys() and len(one) > 20
         for place in one:
@@ -230,7 +231,7 @@ def test_a_workdir_in_the_cloud_is_only_touched_as_one(configs, tmp_path, monkey
     config = copy.deepcopy(configs["split"])
     config.num_epochs, config.held_back = 1, 3
     for _ in range(2):
-        train.train(config, "bucket://run", DEVICES[:2])
+        train_and_keep(config, "bucket://run", DEVICES[:2])
     assert not list((tmp_path / "here").iterdir())
     names = {path.name for path in (tmp_path / "bucket/run").iterdir()}
     assert names == {

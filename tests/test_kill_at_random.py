@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("ends")
 def commands(tmp_path_factory):
     folder = tmp_path_factory.mktemp("killed")
     make_data(folder / "raw", clips=6)
-    prepare(DATASETS["dcase2020"](str(folder / "raw")), str(folder / "data"), "dcase2020", "paper1")
+    prepare(DATASETS["dcase2020"].list_clips(str(folder / "raw")), str(folder / "data"), "dcase2020", "paper1")
     return folder, places(folder, folder / "data", folder / "trained")
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from asd_jax import parallel
-from asd_jax.experiment import AdamW
 from asd_jax.methods.proxy_outlier import ProxyOutlier
 from asd_jax.models.resnet import ResNet
+from asd_jax.recipes.build import AdamW
 from tests.devices import DEVICES
 
 METHOD = ProxyOutlier(ResNet((1, 1, 1), 4, axis_name="data"), 32, 32)
@@ -20,8 +20,8 @@ OPTIMIZER = AdamW(0.99, 0.0)
 def traced(runs, devices):
     mesh = parallel.make_mesh(runs, 8, DEVICES[:devices])
     names = ("progress", "learning_rate", "b1")
-    step = parallel.trace_steps(mesh, METHOD, OPTIMIZER, False, (1, runs, 8), names, None, np.float16)
-    return step, jax.eval_shape(parallel.init_states(mesh, METHOD, OPTIMIZER), 0, np.arange(runs))
+    steps = parallel.Steps(mesh, METHOD, OPTIMIZER, False, 1, 8, names, None, np.float16)
+    return steps.trace(), jax.eval_shape(parallel.init_states(mesh, METHOD, OPTIMIZER), 0, np.arange(runs))
 
 
 def all_reduces(program):

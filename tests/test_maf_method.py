@@ -1,5 +1,6 @@
 """Paper 1's density baseline: what its scores are, and one model for several machines."""
 
+import dataclasses
 import json
 
 import jax
@@ -7,11 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from asd_jax import evaluation, experiment, parallel, scoring, train
-from asd_jax.methods.maf import Maf, with_bands
+from asd_jax import evaluation, parallel
+from asd_jax.methods.maf import Maf
 from asd_jax.models.maf import MAF
+from asd_jax.recipes.keys import read_recipe
+from asd_jax.recipes.workdir import Workdir
+from asd_jax.scoring.held_back import train_and_keep
+from asd_jax.scoring.trained import load_trained
 from asd_jax.training_data import load_data
 from configs import maf
+from tests.built import method_of
 from tests.recordings import prepare_machines, write_machines
 from tests.steps import take_steps
 
@@ -35,13 +41,13 @@ def log_mels(rows=5):
 
 
 def test_the_size_is_the_papers():
-    method = experiment.make_method(maf.get_config(), 41)
+    method = method_of(maf.get_config(), 41)
     params, _ = jax.eval_shape(method.init, jax.random.key(0))
     assert sum(x.size for x in jax.tree.leaves(params)) == 29_720_576
 
 
 def test_snippets_do_not_overlap():
-    assert experiment.make_method(maf.get_config("quicktest"), 2).starts(313).tolist() == list(range(0, 309, 4))
+    assert method_of(maf.get_config("quicktest"), 2).starts(313).tolist() == list(range(0, 309, 4))
 
 
 def test_the_score_is_the_negative_log_density_of_the_log_mels_themselves():
@@ -80,32 +86,37 @@ def test_one_device_and_four_take_the_same_steps():
     np.testing.assert_allclose(found[0][1]["loss"], found[1][1]["loss"], rtol=1e-4)
 
 
-def test_bands_are_set_for_every_run():
-    _, batch_stats = TINY.init(jax.random.key(0))
-    runs = with_bands(jax.tree.map(lambda x: jnp.stack([x, x]), batch_stats), np.arange(3.0), np.ones(3))
-    np.testing.assert_array_equal(runs["bands"]["mean"], [[0, 1, 2]] * 2)
+def test_a_training_begins_with_the_bands_of_its_clips_where_they_are_standardised():
+    fresh = TINY.init(jax.random.key(0))
+    recipe = read_recipe(maf.get_config(), complete=False)
+    params, batch_stats = recipe.begin(*fresh, lambda: (np.arange(3.0), np.ones(3)))
+    assert params is fresh[0] and batch_stats["network"] is fresh[1]["network"]
+    np.testing.assert_array_equal(batch_stats["bands"]["mean"], [0, 1, 2])
+    assert dataclasses.replace(recipe, standardise_bands=False).begin(*fresh, None) == fresh
 
 
 def test_one_model_learns_the_sound_of_all_machines(tmp_path, capsys):
     data_dir = prepare_machines(write_machines(tmp_path / "raw", 12, 6), tmp_path / "data")
     config = maf.get_config("quicktest")
     config.data_dir, config.compilation_cache = str(data_dir), ""
-    config.window = config.hop = config.flow_blocks = 1
-    config.batch_size, config.width, config.num_epochs, config.validation_share = 32, 64, 6, 0.2
+    config.window = config.hop = config.network.blocks = 1
+    config.batch_size, config.network.hidden, config.num_epochs, config.validation_share = 32, 64, 6, 0.2
     workdir = str(tmp_path / "run")
-    train.train(config, workdir)
+    train_and_keep(config, workdir)
     told = capsys.readouterr().out
     assert "drill/00, drill/01: 20 normal clips, 4 held back" in told
     losses = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     assert losses[-1]["loss"] < losses[0]["loss"]
-    trained = scoring.load_trained(workdir)
+    trained = load_trained(Workdir(workdir))
     best = min(losses, key=lambda epoch: epoch["validation_loss"])
     assert trained.steps == (6 * best["steps"],) and trained.states[0].best == {}
     low, high = ("drill", "00"), ("drill", "01")
-    data = load_data(config)
-    clips = list(zip(data.target, [clip.machine for clip in data.target.clips], strict=True))
-    swapped = [(log_mel, high if machine == low else low) for log_mel, machine in clips]
-    own, other = (np.mean([one["score"].mean() for one in trained.outputs(x)]) for x in (clips, swapped))
+    data = load_data(trained.recipe)
+    clips = list(zip(data.target.clips, data.target, strict=True))
+    swapped = [
+        (dataclasses.replace(clip, machine=high if clip.machine == low else low), log_mel) for clip, log_mel in clips
+    ]
+    own, other = (np.mean([one["score"].mean() for _, one in trained.outputs(x)]) for x in (clips, swapped))
     assert own < other
     evaluation.evaluate_workdir(workdir)
     [row] = json.loads((tmp_path / "run/metrics.json").read_text())["rows"]

@@ -9,6 +9,7 @@ import scipy.stats
 
 from asd_jax import metrics
 from asd_jax.errors import UserError
+from asd_jax.scoring.thresholds import gamma_threshold
 
 
 def test_auc_is_the_share_of_pairs_in_the_right_order():
@@ -72,29 +73,29 @@ def test_gamma_threshold_finds_the_quantile_of_a_gamma_law(shape, location):
     law = scipy.stats.gamma(shape, loc=location, scale=3)
     scores = law.rvs(20_000, random_state=1)
     for quantile in (0.5, 0.9, 0.99):
-        threshold = metrics.gamma_threshold(scores, quantile)
+        threshold = gamma_threshold(scores, quantile)
         assert np.mean(scores < threshold) == pytest.approx(quantile, abs=0.02)
         assert threshold == pytest.approx(law.ppf(quantile), abs=0.1 * law.std())
 
 
 def test_gamma_threshold_moves_along_with_the_scores():
     scores = np.random.default_rng(0).gamma(2, size=40)
-    threshold = metrics.gamma_threshold(scores, 0.9)
-    assert metrics.gamma_threshold(5 * scores - 1000, 0.9) == pytest.approx(5 * threshold - 1000)
+    threshold = gamma_threshold(scores, 0.9)
+    assert gamma_threshold(5 * scores - 1000, 0.9) == pytest.approx(5 * threshold - 1000)
 
 
 def test_gamma_threshold_of_scores_that_lean_left_is_that_of_a_normal_law():
     scores = -np.random.default_rng(0).gamma(2, size=40)
-    assert metrics.gamma_threshold(scores, 0.9) == pytest.approx(
+    assert gamma_threshold(scores, 0.9) == pytest.approx(
         scipy.stats.norm.ppf(0.9, loc=scores.mean(), scale=scores.std())
     )
 
 
 def test_gamma_threshold_of_degenerate_scores():
-    assert metrics.gamma_threshold([0.1] * 10, 0.9) == 0.1
-    assert -1 < metrics.gamma_threshold([-2, -1], 0.9) < 0
-    assert np.isfinite(metrics.gamma_threshold([0] * 50 + [1000], 0.9))
+    assert gamma_threshold([0.1] * 10, 0.9) == 0.1
+    assert -1 < gamma_threshold([-2, -1], 0.9) < 0
+    assert np.isfinite(gamma_threshold([0] * 50 + [1000], 0.9))
     with pytest.raises(UserError, match="at least 2"):
-        metrics.gamma_threshold([1.0], 0.9)
+        gamma_threshold([1.0], 0.9)
     with pytest.raises(UserError, match="NaN"):
-        metrics.gamma_threshold([1.0, float("nan")], 0.9)
+        gamma_threshold([1.0, float("nan")], 0.9)

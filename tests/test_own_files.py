@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd_jax import report, train
+from asd_jax import report
 from asd_jax.along_time import score_along_time
 from asd_jax.datasets import synthetic
-from asd_jax.detector import load_detector
 from asd_jax.errors import UserError
 from asd_jax.export import folder as export
 from asd_jax.files import check_own
 from asd_jax.page.page import write_page
 from asd_jax.recordings import score_recordings
+from asd_jax.scoring.detector import load_detector
+from asd_jax.scoring.held_back import train_and_keep
 from asd_jax.studies import tables
 from tests.conftest import tiny_recipe
 from tests.recordings import LOW, write_tone
@@ -27,7 +28,7 @@ def workdir(data_dir, tmp_path_factory):
     config = tiny_recipe(data_dir, tmp_path_factory)
     config.num_epochs, config.held_back, config.score_hop = 1, 3, 3
     folder = tmp_path_factory.mktemp("own")
-    train.train(config, str(folder / "run"))
+    train_and_keep(config, str(folder / "run"))
     return str(folder / "run")
 
 

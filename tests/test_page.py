@@ -16,7 +16,7 @@ import pytest
 import soundfile
 from sklearn.metrics import roc_curve
 
-from asd_jax import experiment, metrics, records, scoring
+from asd_jax import evaluation, records
 from asd_jax.audio import read_audio
 from asd_jax.datasets import DATASETS
 from asd_jax.errors import UserError
@@ -26,6 +26,10 @@ from asd_jax.page import excerpts, findings, page, sections
 from asd_jax.page.excerpts import Excerpt
 from asd_jax.page.findings import Part
 from asd_jax.prepare import prepare
+from asd_jax.recipes.keys import read_recipe
+from asd_jax.recipes.workdir import Summary, Workdir
+from asd_jax.scoring.thresholds import gamma_threshold
+from asd_jax.scoring.trained import Trained
 from tests.conftest import tiny_recipe
 from tests.recordings import HIGH, LOW, write_tone
 
@@ -78,42 +82,43 @@ def raw(tmp_path_factory):
     return folder
 
 
-class Ear(scoring.Trained):
+class Ear(Trained):
     """Two runs that hear the high tone against the low one, and are noisy."""
 
-    def outputs(self, clips, total=None):
-        for log_mel, _ in clips:
+    def outputs(self, clips, total=None, batch_size=None):
+        for clip, log_mel in clips:
             windows = log_mel[self.method.starts(len(log_mel))[:, None] + np.arange(32)].astype(np.float32)
             bands = windows.mean(1)
             rng = np.random.default_rng(int(-100 * bands.sum()))
             heard = bands[:, 75:85].mean(1) - bands[:, 25:35].mean(1)
-            yield {"score": heard + 6 * rng.normal(size=(2, 1)) + rng.normal(size=(2, len(windows)))}
+            yield clip, {"score": heard + 6 * rng.normal(size=(2, 1)) + rng.normal(size=(2, len(windows)))}
 
 
 @pytest.fixture(scope="module")
 def workdir(raw, tmp_path_factory):
     """As a training leaves it, but for checkpoints: an `Ear` is what was trained."""
-    prepare(DATASETS["folder"](str(raw)), str(raw.parent / "data"), "folder", "paper1")
+    prepare(DATASETS["folder"].list_clips(str(raw)), str(raw.parent / "data"), "folder", "paper1")
     config, folder = tiny_recipe(raw.parent / "data", tmp_path_factory), raw.parent / "run"
     config.held_back, config.num_runs, config.score_hop = 3, 2, 4
     machine = ("drill", "00")
     clips = list(records.open_store(config.data_dir, "paper1").clips(machine, "train"))[:3]
-    summary = {"machines": [machine], "held_back": [clip.name for clip, _ in clips], "normal_clips": 3}
-    summary |= {"outlier_clips": 6, "steps_per_epoch": 1, "num_steps": 2, "parameters": 0, "wave_statistics": {}}
-    experiment.store_config(config, str(folder))
-    experiment.store_summary(summary, str(folder))
-    experiment.store_surroundings(str(folder))
+    summary = Summary(0, 1, 2, 3, 6, (machine,), tuple(clip.name for clip, _ in clips), {}, None, "")
+    left = Workdir(folder)
+    left.keep_recipe(read_recipe(config))
+    left.keep_summary(summary)
+    left.keep_surroundings()
     lines = [{"run": run, "epoch": epoch, "loss": 1 / epoch, "seconds": 0.5} for epoch in (1, 2) for run in (0, 1)]
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
     def load(workdir, devices=None, score_hop=None):
-        config = experiment.load_config(workdir)
-        return Ear(config, ProxyOutlier(None, 32, 128, config.score_hop), [machine], None, [], steps=(2, 2))
+        recipe = workdir.recipe
+        method = ProxyOutlier(None, 32, 128, recipe.score_hop)
+        return Ear(recipe, method, [machine], None, [], workdir, steps=(2, 2))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scoring, "load_trained", load)
-        outputs = load(str(folder)).outputs((log_mel, machine) for _, log_mel in clips)
-        scores = {clip.name: float(one["score"].mean()) for (clip, _), one in zip(clips, outputs, strict=True)}
+        patch.setattr(findings, "load_trained", load)
+        patch.setattr(evaluation, "load_trained", load)
+        scores = {clip.name: float(one["score"].mean()) for clip, one in load(left).outputs(clips)}
         (folder / "held_back_scores.json").write_text(json.dumps({"steps": [2, 2], "scores": {"drill/00": scores}}))
         yield folder
 
@@ -173,7 +178,7 @@ def test_the_page_says_what_was_measured(text, workdir):
     assert shown["AUC of mean score"] == f"{100 * row['mean_score']['AUC']:.1f}"
 
     held_back = json.loads((workdir / "held_back_scores.json").read_text())["scores"]["drill/00"]
-    threshold = metrics.gamma_threshold(list(held_back.values()), 0.9)
+    threshold = gamma_threshold(list(held_back.values()), 0.9)
     lines = (workdir / "scores/anomaly_score_drill_id_00.csv").read_text().splitlines()
     assert len(lines) == 12
     above = collections.Counter(

@@ -1,6 +1,7 @@
 """Paper 2 from recordings to decisions: a small encoder tells IDs apart, and its inlier models easy faults."""
 
 import csv
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -8,13 +9,21 @@ import shutil
 import numpy as np
 import pytest
 
-from asd_jax import detection, evaluation, experiment, inlier, recordings, select_inlier, train
+from asd_jax import evaluation, recordings, select_inlier
+from asd_jax.backends import BACKENDS
+from asd_jax.backends.embeddings import Embeddings
 from asd_jax.datasets import DATASETS
-from asd_jax.embeddings import Embeddings
 from asd_jax.errors import UserError
+from asd_jax.methods import encoder
+from asd_jax.methods.recipe import InlierChoice
 from asd_jax.page import excerpts, findings, page
 from asd_jax.prepare import prepare
+from asd_jax.recipes.keys import as_config, read_recipe
+from asd_jax.recipes.workdir import Workdir
+from asd_jax.scoring.held_back import train_and_keep
+from asd_jax.scoring.scorer import inlier_choice
 from asd_jax.training_data import load_data
+from asd_jax.validation import Validation
 from configs import multitask
 from tests.recordings import write_tone
 from tests.tiny_encoder import TinyEncoder
@@ -47,12 +56,13 @@ def write_sections(raw: pathlib.Path, train_clips: int, test_clips: int) -> path
 def workdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("paper2")
     raw = write_sections(folder / "raw", train_clips=24, test_clips=10)
-    prepare(DATASETS["dcase2021"](str(raw)), str(folder / "data"), "dcase2021", "paper2")
+    prepare(DATASETS["dcase2021"].list_clips(str(raw)), str(folder / "data"), "dcase2021", "paper2")
     config = multitask.get_config("quicktest,without_mixup")
     config.data_dir, config.machine_type = str(folder / "data"), "drill"
-    config.width, config.depth, config.window, config.batch_size, config.num_epochs = 0.1, 0.1, 64, 16, 40
+    config.network.width = config.network.depth = 0.1
+    config.window, config.batch_size, config.num_epochs = 64, 16, 40
     config.validation_share, config.compilation_cache = 0.25, str(folder / "compiled")
-    train.train(config, str(folder / "run"))
+    train_and_keep(config, str(folder / "run"))
     return folder / "run"
 
 
@@ -61,7 +71,7 @@ def test_the_encoder_tells_the_ids_apart_and_the_mixture_easy_faults(workdir):
     measured = json.loads((workdir / "metrics.json").read_text())
     assert [(row["machine_id"], row["domain"]) for row in measured["rows"]] == [("00", "source"), ("03", "source")]
     assert [row["mean"]["AUC"] > 0.9 for row in measured["rows"]] == [True, True], measured["rows"]
-    held_back = Embeddings.load(detection.embeddings_file(str(workdir), 0, "held_back"))
+    held_back = Embeddings.load(Workdir(workdir).embeddings(0, "held_back"))
     assert held_back.probability.mean() > 0.8
     assert len(held_back.clip) == 10 * 2 * 6 and set(held_back.domain) == {"source"}
 
@@ -91,7 +101,7 @@ def test_the_scores_of_segments_make_up_those_of_clips_and_are_shown(workdir, tm
     for part in found.parts:
         assert part.threshold == pytest.approx(decided["/".join(part.machine)])
         for name, excerpt in excerpts.cut(found, part, part.names[:4], None).items():
-            score = inlier.clip_score(found.config.inlier, excerpt.scores)
+            score = BACKENDS[found.recipe.inlier]().clip_score(excerpt.scores)
             assert score == pytest.approx(part.scores[part.names.index(name)], rel=1e-3)
 
 
@@ -99,8 +109,8 @@ def test_the_best_epoch_is_kept_and_no_clip_is_in_both_parts(workdir):
     epochs = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     losses = [epoch["validation_loss"] for epoch in epochs]
     assert len(losses) == 40
-    config, training = experiment.load_config(str(workdir)), json.loads((workdir / "training.json").read_text())
-    data = load_data(config)
+    training = json.loads((workdir / "training.json").read_text())
+    data = load_data(Workdir(workdir).recipe)
     for one, other in ((data.target, data.held_back), (data.outliers, data.held_back_outliers)):
         keys = [{(clip.machine, clip.name) for clip in clips.clips} for clips in (one, other)]
         assert not keys[0] & keys[1] and all(keys)
@@ -125,11 +135,11 @@ def test_new_recordings_need_to_be_told_whose_they_are(workdir, tmp_path):
 
 def test_inlier_models_asked_for_go_before_those_that_were_chosen(workdir, tmp_path, capsys):
     run = str(shutil.copytree(workdir, tmp_path / "run"))
-    config = experiment.load_config(run)
+    config = as_config(Workdir(run).recipe)
     evaluation.evaluate_workdir(run)
     assert "Inlier models: gmm with p=2 (by the training's config)" in capsys.readouterr().out
     select_inlier.select([run])
-    kind, p, _ = detection.inlier_choice(run)
+    kind, p = dataclasses.astuple(inlier_choice(Workdir(run)))
     assert (kind, p) != ("gmm", 2)
     findings.find(run, None, 0.1, None)
     said = capsys.readouterr().out
@@ -140,11 +150,11 @@ def test_inlier_models_asked_for_go_before_those_that_were_chosen(workdir, tmp_p
     findings.find(run, None, 0.1, None)
     assert "scoring them" not in capsys.readouterr().out
 
-    train.train(config, run)  # asks for nothing in particular
-    assert detection.inlier_choice(run)[:2] == (kind, p)
+    train_and_keep(config, run)  # asks for nothing in particular
+    assert inlier_choice(Workdir(run)) == InlierChoice(kind, p)
     config.inlier, config.inlier_p = "lof", 5
-    train.train(config, run, new_inlier=True)
-    assert detection.inlier_choice(run)[:2] == ("lof", 5) and "Removed " in capsys.readouterr().out
+    train_and_keep(config, run, new_inlier=True)
+    assert inlier_choice(Workdir(run)) == InlierChoice("lof", 5) and "Removed " in capsys.readouterr().out
     recordings.score_recordings(run, [str(excerpts_of(tmp_path))], str(tmp_path / "s.csv"), 0.1, machine_id="03")
     assert "Inlier models: lof with p=5 (by the training's config)" in capsys.readouterr().out
     assert json.loads((tmp_path / "run/threshold.json").read_text())["inlier"] == "lof"
@@ -158,9 +168,9 @@ def excerpts_of(tmp_path):
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("inlier_p", 0, "config.inlier_p=0 was given: expected a number above 0 and not above 10,000"),
-        ("inlier_p", 10**9, "config.inlier_p=1000000000 was given: expected a number above 0 and not above 10,000"),
-        ("inlier_p", 100, "Machine ID 00 has 60 embeddings to fit .* gmm with config.inlier_p=100 needs at least 100"),
+        ("inlier_p", 0, "config.inlier_p=0 was given: expected a number from 1 to 10,000"),
+        ("inlier_p", 10**9, "config.inlier_p=1000000000 was given: expected a number from 1 to 10,000"),
+        ("inlier_p", 100, "Machine drill/00 has 60 embeddings .* gmm with config.inlier_p=100 needs at least 100"),
         (
             "domains",
             ("sorce",),
@@ -169,10 +179,10 @@ def excerpts_of(tmp_path):
     ],
 )
 def test_what_no_training_can_use_is_refused_before_it_starts(workdir, tmp_path, key, value, said):
-    config = experiment.load_config(str(workdir))
+    config = as_config(Workdir(workdir).recipe)
     config[key] = value
     with pytest.raises(UserError, match=said):
-        train.train(config, str(tmp_path / "run"))
+        train_and_keep(config, str(tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
@@ -183,15 +193,15 @@ def test_a_domain_that_is_not_there_is_named(data_dir):
     with pytest.raises(
         UserError, match=r"No clip of drill/00 is of config.domains=\('target',\): in .* it has source; "
     ):
-        load_data(config)
+        load_data(read_recipe(config))
 
 
 def test_a_training_stopped_in_the_middle_ends_with_the_same_weights(workdir, tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "Encoder", lambda products, axis_name, **_: TinyEncoder(products, axis_name))
-    config = experiment.load_config(str(workdir))
+    monkeypatch.setattr(encoder, "Encoder", lambda products, axis_name, **_: TinyEncoder(products, axis_name))
+    config = as_config(Workdir(workdir).recipe)
     config.num_epochs, config.checkpoint_epochs, config.mixup_alpha = 3, 1, 0.2
-    train.train(config, str(tmp_path / "whole"))
-    losses = train.Validation.losses
+    train_and_keep(config, str(tmp_path / "whole"))
+    losses = Validation.losses
     calls = []
 
     def stop_in_the_third_epoch(*arguments):
@@ -201,12 +211,11 @@ def test_a_training_stopped_in_the_middle_ends_with_the_same_weights(workdir, tm
         return losses(*arguments)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train.Validation, "losses", stop_in_the_third_epoch)
-        train.train(config, str(tmp_path / "stopped"))
-    train.train(config, str(tmp_path / "stopped"))
+        patch.setattr(Validation, "losses", stop_in_the_third_epoch)
+        train_and_keep(config, str(tmp_path / "stopped"))
+    train_and_keep(config, str(tmp_path / "stopped"))
     whole, stopped = (
-        Embeddings.load(detection.embeddings_file(str(tmp_path / name), 0, "held_back"))
-        for name in ("whole", "stopped")
+        Embeddings.load(Workdir(tmp_path / name).embeddings(0, "held_back")) for name in ("whole", "stopped")
     )
     np.testing.assert_array_equal(whole.embedding, stopped.embedding)
 
@@ -214,10 +223,10 @@ def test_a_training_stopped_in_the_middle_ends_with_the_same_weights(workdir, tm
 def test_values_of_table_1_are_taken_by_machine_type_and_can_be_overridden():
     config = multitask.get_config()
     config.machine_type = "gearbox"
-    resolved = experiment.resolve(config)
+    resolved = read_recipe(config, complete=False)
     assert (resolved.batch_size, resolved.product_weight, resolved.inlier, resolved.inlier_p) == (128, 10.0, "gmm", 64)
     config.machine_type, config.batch_size = "ToyTrain", 16
-    resolved = experiment.resolve(config)
+    resolved = read_recipe(config, complete=False)
     assert (resolved.learning_rate, resolved.batch_size, resolved.inlier) == (0.0005, 16, "lof")
     config.machine_type = "drill"
-    assert experiment.resolve(config).product_weight == 1.0
+    assert read_recipe(config, complete=False).product_weight == 1.0

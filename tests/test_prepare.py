@@ -12,6 +12,7 @@ import soundfile
 
 from asd_jax import prepare as prepare_module
 from asd_jax import records
+from asd_jax import shards as shards_module
 from asd_jax.audio import read_audio
 from asd_jax.clips import Clip
 from asd_jax.errors import UserError
@@ -29,7 +30,7 @@ class Killed(Exception):
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(prepare_module, "_SHARD_CLIPS", 4)
+    monkeypatch.setattr(shards_module, "_SHARD_CLIPS", 4)
 
 
 def write_clips(folder, machine, train=10, test=3):
@@ -100,7 +101,7 @@ def test_float32_is_stored_unrounded(tmp_path):
 
 def stop_after(monkeypatch, calls):
     """Makes `_compute` raise after so many calls; returns the list of the clips that it is asked for."""
-    asked, compute = [], prepare_module._compute
+    asked, compute = [], shards_module.compute
 
     def stopping(clip, *rest):
         asked.append(clip)
@@ -108,7 +109,7 @@ def stop_after(monkeypatch, calls):
             raise Killed
         return compute(clip, *rest)
 
-    monkeypatch.setattr(prepare_module, "_compute", stopping)
+    monkeypatch.setattr(shards_module, "compute", stopping)
     return asked
 
 
@@ -137,7 +138,7 @@ def test_a_stopped_run_goes_on_with_what_is_missing(tmp_path, monkeypatch):
 
 def test_a_second_writer_where_locks_do_not_work_shifts_nothing(tmp_path, monkeypatch):
     clips, shards = write_clips(tmp_path / "raw", FAN), []
-    find_shards, write = prepare_module._shards, prepare_module._write
+    find_shards, write = shards_module.make_shards, shards_module.write
 
     def noted(*arguments):
         shards[:] = find_shards(*arguments)
@@ -146,10 +147,10 @@ def test_a_second_writer_where_locks_do_not_work_shifts_nothing(tmp_path, monkey
     def write_beside(manifest, shard, results, tick):
         write(manifest, shard, results, tick)
         if shard is shards[0]:  # the other process finishes the next one meanwhile
-            write(manifest, shards[1], (prepare_module._compute(clip, manifest) for clip in shards[1].clips), tick)
+            write(manifest, shards[1], (shards_module.compute(clip, manifest) for clip in shards[1].clips), tick)
 
-    monkeypatch.setattr(prepare_module, "_shards", noted)
-    monkeypatch.setattr(prepare_module, "_write", write_beside)
+    monkeypatch.setattr(shards_module, "make_shards", noted)
+    monkeypatch.setattr(shards_module, "write", write_beside)
     prepare(clips, tmp_path / "data", "dcase2020", "paper1", dtype="float32")
     for split in ("train", "test"):
         found = {one["name"].decode(): one["log_mel"] for one in stored(tmp_path / "data", FAN, split)}
@@ -260,7 +261,7 @@ def test_no_space_left_loses_nothing(tmp_path, monkeypatch, failure):
 
 def test_reads_only_a_few_clips_ahead_of_writing(tmp_path, monkeypatch):
     clips = write_clips(tmp_path / "raw", FAN, train=40, test=0)
-    compute, write, lock = prepare_module._compute, prepare_module._write, threading.Lock()
+    compute, write, lock = shards_module.compute, shards_module.write, threading.Lock()
     began, written, farthest = [], [], []
 
     def counted(*arguments):
@@ -273,8 +274,8 @@ def test_reads_only_a_few_clips_ahead_of_writing(tmp_path, monkeypatch):
         write(*arguments)
         written.append(1)
 
-    monkeypatch.setattr(prepare_module, "_compute", counted)
-    monkeypatch.setattr(prepare_module, "_write", slow)
+    monkeypatch.setattr(shards_module, "compute", counted)
+    monkeypatch.setattr(shards_module, "write", slow)
     prepare(clips, tmp_path / "data", "dcase2020", "paper1", workers=2)
     assert len(began) == 40
     assert max(farthest) <= 4 + 2 * 2 + 1  # one file being written, and two clips a worker ahead of it
@@ -394,7 +395,7 @@ def test_a_run_stopped_while_measuring_or_after_never_mixes_statistics(clips, da
     def stopping(*_):
         raise Killed
 
-    for owner, step in ((prepare_module, "measure"), (prepare_module, "_compute")):
+    for owner, step in ((prepare_module, "measure"), (shards_module, "compute")):
         with monkeypatch.context() as patch, pytest.raises(Killed):
             patch.setattr(owner, step, stopping)
             prepare_paper2(clips, data)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from asd_jax import prepare as prepare_module
 from asd_jax import records
+from asd_jax import shards as shards_module
 from asd_jax.errors import UserError
 from asd_jax.manifest import read_manifest
 from asd_jax.prepare import prepare
@@ -29,7 +29,7 @@ def write_on_beam():
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(prepare_module, "_SHARD_CLIPS", 4)
+    monkeypatch.setattr(shards_module, "_SHARD_CLIPS", 4)
 
 
 @pytest.fixture
@@ -90,8 +90,8 @@ def test_finished_shards_are_kept_and_stored_machines_too(tmp_path, clips, write
 def test_a_shard_that_is_written_again_meanwhile_stays_whole(tmp_path, clips):
     def twice(manifest, shards):
         for shard in shards:
-            prepare_module.write_shard(manifest, shard)
-            prepare_module.write_shard(manifest, shard)
+            shards_module.write_shard(manifest, shard)
+            shards_module.write_shard(manifest, shard)
             with pytest.raises(RuntimeError), records.shard_writer(shard.path) as writer:  # a worker that fails
                 writer.write(b"half")
                 raise RuntimeError

@@ -7,7 +7,8 @@ import time
 import pytest
 
 from asd_jax import progress
-from asd_jax.prepare import next_command, prepare
+from asd_jax.prepare import prepare
+from asd_jax.recipes.first_training import next_command
 from tests.test_prepare import FAN, PUMP, write_clips
 
 

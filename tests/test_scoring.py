@@ -6,9 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from asd_jax import experiment, parallel
+from asd_jax import parallel
+from asd_jax.clips import StoredClip
 from asd_jax.methods.proxy_outlier import ProxyOutlier
-from asd_jax.scoring import Trained, window_batches
+from asd_jax.recipes.build import make_method, make_optimizer
+from asd_jax.recipes.keys import read_recipe
+from asd_jax.scoring.trained import Trained
+from asd_jax.training.windows import window_batches
 from configs import proxy_outlier
 from tests.devices import DEVICES
 
@@ -32,16 +36,19 @@ def test_windows_of_many_clips_share_batches_and_none_is_lost_or_twice(lengths, 
 
 def test_every_run_gives_its_outputs_for_the_windows_of_each_clip_in_their_order():
     config = proxy_outlier.get_config("quicktest")
-    config.blocks, config.width, config.window, config.batch_size = (1, 1, 1), 4, 32, 8
+    config.network.blocks, config.network.width, config.window, config.batch_size = (1, 1, 1), 4, 32, 8
     config.score_hop, config.num_runs = 3, 3
-    method = experiment.make_method(config)
-    optimizer = experiment.make_optimizer(config)
+    recipe = read_recipe(config, complete=False)
+    method, optimizer = make_method(recipe), make_optimizer(recipe)
     mesh = parallel.make_mesh(2, config.batch_size, DEVICES[:2])  # three runs on two devices: two groups
     init = parallel.init_states(mesh, method, optimizer)
     states = [init(0, np.array(runs, np.int32)) for runs in ([0, 1], [2, 2])]
     clips = [np.random.default_rng(i).normal(size=(n, 128)).astype(np.float16) for i, n in enumerate((32, 70, 41))]
     machine = ("fan", "00")
-    outputs = list(Trained(config, method, [machine], mesh, states).outputs((x, machine) for x in clips))
+    named = [StoredClip(machine, str(number), -1, "source", "") for number in range(3)]
+    found = list(Trained(recipe, method, [machine], mesh, states).outputs(zip(named, clips, strict=True)))
+    assert [clip for clip, _ in found] == named
+    outputs = [one for _, one in found]
     assert [one["score"].shape for one in outputs] == [(3, 1), (3, 13), (3, 4)]
     for run, (group, position) in enumerate([(0, 0), (0, 1), (1, 0)]):
         state = jax.tree.map(lambda x, p=position: x[p], jax.device_get(states[group]))
@@ -64,11 +71,12 @@ class Told(ProxyOutlier):
 
 def test_one_program_scores_all_and_the_next_batch_is_made_before_the_last_is_waited_for(monkeypatch):
     config = proxy_outlier.get_config("quicktest")
-    config.blocks, config.width, config.window, config.batch_size, config.score_hop = (1, 1, 1), 4, 32, 8, 1
+    config.network.blocks, config.network.width, config.window, config.batch_size = (1, 1, 1), 4, 32, 8
+    config.score_hop, config.num_runs = 1, 2
+    recipe = read_recipe(config, complete=False)
     mesh = parallel.make_mesh(1, config.batch_size, DEVICES[:1])
-    plain = experiment.make_method(config)
-    states = [parallel.init_states(mesh, plain, experiment.make_optimizer(config))(0, np.zeros(1, np.int32))] * 2
-    config.num_runs = 2
+    plain = make_method(recipe)
+    states = [parallel.init_states(mesh, plain, make_optimizer(recipe))(0, np.zeros(1, np.int32))] * 2
     events = []
     method = Told(**vars(plain), events=(events,))
     get = jax.device_get
@@ -77,10 +85,10 @@ def test_one_program_scores_all_and_the_next_batch_is_made_before_the_last_is_wa
     def clips():  # of one batch each, and the last of a part of one
         for frames in (39, 39, 39, 33):
             events.append("read")
-            yield np.zeros((frames, 128), np.float16), ("fan", "00")
+            yield StoredClip(("fan", "00"), "clip", -1, "source", ""), np.zeros((frames, 128), np.float16)
 
-    outputs = list(Trained(config, method, [("fan", "00")], mesh, states).outputs(clips()))
-    assert [one["score"].shape for one in outputs] == [(2, 8), (2, 8), (2, 8), (2, 2)]
+    outputs = list(Trained(recipe, method, [("fan", "00")], mesh, states).outputs(clips()))
+    assert [one["score"].shape for _, one in outputs] == [(2, 8), (2, 8), (2, 8), (2, 2)]
     assert events.count("traced") == 1
     events.remove("traced")
     assert events == ["read", "read", "waited", "read", "waited", "read", "waited", "waited"]

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from asd_jax import inlier, metrics, selection
+from asd_jax import metrics, selection
+from asd_jax.backends import models
 from asd_jax.errors import UserError
 from asd_jax.selection import GridRow, best, grid
 from tests.embeddings import join, make, normal
@@ -43,7 +44,7 @@ def test_the_grid_holds_every_kind_and_p_and_finds_the_number_of_clusters():
     chosen = best(rows)
     assert chosen.mean == 1
     for row in rows:
-        assert set(row.auc) == set(row.pauc) == {"00", "01"}
+        assert set(row.auc) == set(row.pauc) == {("fan", "00"), ("fan", "01")}
         assert row.mean == pytest.approx(
             metrics.harmonic_mean([[v] for v in [*row.auc.values(), *row.pauc.values()]])[0]
         )
@@ -56,11 +57,12 @@ def test_measures_are_those_of_each_id(monkeypatch):
     dev_b.label[:] = 1 - dev_b.label  # told apart, the wrong way round
     fit_on, dev = join(fit_a, fit_b), join(dev_a, dev_b)
     one, four = [row for row in grid(fit_on, dev, seed=0) if row.kind == "gmm"]
-    assert four.auc == {"00": 1, "01": 0} and four.pauc["00"] == 1 and 0.4 < four.pauc["01"] < 0.5
+    assert four.auc == {("fan", "00"): 1, ("fan", "01"): 0}
+    assert four.pauc["fan", "00"] == 1 and 0.4 < four.pauc["fan", "01"] < 0.5
     assert four.mean < 1e-10
-    clips = inlier.fit(fit_b, "gmm", 1, seed=0).score(dev_b)
-    assert one.auc["01"] == metrics.auc(clips.label, clips.score)
-    assert one.pauc["01"] == metrics.pauc(clips.label, clips.score)
+    clips = models.fit(fit_b, "gmm", 1, seed=0).score(dev_b)
+    assert one.auc["fan", "01"] == metrics.auc(clips.label, clips.score)
+    assert one.pauc["fan", "01"] == metrics.pauc(clips.label, clips.score)
 
 
 def test_ids_that_are_not_developed_on_are_left_alone(monkeypatch):
@@ -75,7 +77,7 @@ def test_points_with_too_few_embeddings_are_kept_with_the_reason():
     rows = grid(fit_on.select(np.arange(16)), dev, seed=0)
     failed = {(row.kind, row.p): row.reason for row in rows if row.mean is None}
     assert set(failed) == {("gmm", 32), ("gmm", 64), ("lof", 16), ("lof", 32), ("lof", 64)}
-    assert "Machine ID 00 has 16 embeddings" in failed["lof", 16]
+    assert "Machine fan/00 has 16 embeddings" in failed["lof", 16]
     assert best(rows).mean is not None
 
 
@@ -90,7 +92,7 @@ def test_where_nothing_can_be_fitted_the_reason_is_told():
 def test_what_no_p_can_mend_is_raised():
     fit_on, dev = four_modes("00")
     _, other = four_modes("02")
-    with pytest.raises(UserError, match="Machine ID 02 has no inlier model"):
+    with pytest.raises(UserError, match="Machine fan/02 has no inlier model"):
         grid(fit_on, join(dev, other), seed=0)
     with pytest.raises(UserError, match="all 20 are normal"):
         grid(fit_on, dev.select(dev.label == 0), seed=0)

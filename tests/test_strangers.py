@@ -10,9 +10,17 @@ import shutil
 import jax
 import pytest
 
-from asd_jax import detection, experiment, inlier, records, scoring, train
-from asd_jax.embeddings import Embeddings
+from asd_jax import records
+from asd_jax.backends.embeddings import Embeddings
+from asd_jax.backends.models import InlierModels
 from asd_jax.errors import UserError
+from asd_jax.recipes.surroundings import COMPILATION_CACHE
+from asd_jax.recipes.workdir import Workdir
+from asd_jax.scoring import trained as trained_module
+from asd_jax.scoring.held_back import train_and_keep
+from asd_jax.scoring.scorer import Scorer
+from asd_jax.scoring.thresholds import thresholds
+from asd_jax.scoring.trained import load_trained
 
 
 class Hostile:
@@ -38,11 +46,12 @@ def trained(data_dir, tmp_path_factory):
     from configs import autoencoder
 
     config = autoencoder.get_config("quicktest")
-    config.widths, config.window, config.batch_size, config.num_epochs, config.held_back = (8, 2, 8), 8, 256, 1, 3
+    config.network.widths, config.window, config.batch_size = (8, 2, 8), 8, 256
+    config.num_epochs, config.held_back = 1, 3
     config.data_dir, config.machine_type, config.machine_id = str(data_dir), "drill", "00"
     config.compilation_cache = str(tmp_path_factory.getbasetemp() / "compiled")
     workdir = tmp_path_factory.mktemp("trained") / "run"
-    train.train(config, str(workdir))
+    train_and_keep(config, str(workdir))
     return workdir
 
 
@@ -51,8 +60,7 @@ def is_checkpoint(path):
 
 
 def load(workdir):
-    trained = scoring.load_trained(str(workdir))
-    return detection.thresholds(trained, str(workdir), 0.1)
+    return thresholds(Scorer(load_trained(Workdir(workdir))), 0.1)
 
 
 @pytest.mark.parametrize(
@@ -98,24 +106,25 @@ def test_compiled_programs_are_never_taken_from_where_a_workdir_says(trained, tm
     config["compilation_cache"] = str(workdir / "programs")
     (workdir / "config.json").write_text(json.dumps(config))
     asked = []
-    monkeypatch.setattr(experiment, "enable_compilation_cache", asked.append)
+    monkeypatch.setattr(trained_module, "enable_compilation_cache", asked.append)
     before = jax.config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", None)
     try:
-        scoring.load_trained(str(workdir))
+        load_trained(Workdir(workdir))
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
-    assert asked == [experiment.COMPILATION_CACHE]
+    assert asked == [COMPILATION_CACHE]
 
 
 def test_embeddings_and_inlier_models(tmp_path, touched):
-    for name in ("e.npz", "00.skops"):
+    for name in ("e.npz", "fan_00.skops"):
         (tmp_path / name).write_bytes(pickle.dumps(Hostile(touched)))
-    (tmp_path / inlier.SUMMARY).write_text(json.dumps({"kind": "gmm", "p": 1, "seed": 0, "product_ids": ["00"]}))
+    summary = {"kind": "gmm", "p": 1, "seed": 0, "step": 3, "machines": [["fan", "00"]]}
+    (tmp_path / "inlier.json").write_text(json.dumps(summary))
     with pytest.raises(UserError):
         Embeddings.load(tmp_path / "e.npz")
-    with pytest.raises(UserError):
-        inlier.InlierModels.load(tmp_path)
+    with pytest.raises(UserError, match="fan_00.skops is no stored inlier model"):
+        InlierModels.load(tmp_path)
     assert not touched.exists()
 
 

@@ -1,5 +1,6 @@
 """Trainings side by side: which devices they get, what is kept, and what happens when one fails or all are stopped."""
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -9,8 +10,8 @@ import time
 
 import pytest
 
-from asd_jax import experiment
 from asd_jax.errors import UserError
+from asd_jax.recipes.workdir import Workdir
 from asd_jax.studies import grid
 from configs import proxy_outlier
 from tests.devices import DEVICES
@@ -34,8 +35,8 @@ def fake(monkeypatch):
         def __init__(self):
             self.trained, self.act = {}, lambda name, stop: None
 
-        def train(self, config, workdir, devices, stop):
-            experiment.store_config(config, workdir)
+        def train(self, recipe, workdir, devices, stop):
+            Workdir(workdir).keep_recipe(recipe)
             name = pathlib.Path(workdir).name
             self.trained[name] = tuple(device.id for device in devices)
             self.act(name, stop)
@@ -46,7 +47,7 @@ def fake(monkeypatch):
             return f"evaluated {workdir}"
 
     fake = Fake()
-    monkeypatch.setattr(grid, "train", fake.train)
+    monkeypatch.setattr(grid, "train_and_keep", fake.train)
     monkeypatch.setattr(grid, "evaluate_workdir", fake.evaluate)
     return fake
 
@@ -160,7 +161,7 @@ def test_the_time_left_is_that_of_the_trainings_so_far_shared_by_the_groups(
 
 def test_a_method_not_yet_seen_is_taken_to_last_as_long_as_the_others(tmp_path):
     first, second = trainings(tmp_path, 2)
-    second.config.method = "other"
+    second = dataclasses.replace(second, recipe=dataclasses.replace(second.recipe, method="other"))
     assert grid._expected([first, first, second], {"proxy_outlier": [10, 20]}) == 45
     assert grid._expected([first, second], {"proxy_outlier": [10, 20], "other": [3]}) == 18
 
@@ -205,16 +206,17 @@ def test_overrides_are_values_or_words():
 
 def test_an_override_goes_to_recipes_that_have_the_key_and_own_values_win(tmp_path):
     recipe = proxy_outlier.get_config()
-    made = grid.make_training("of", "n", str(tmp_path), recipe, {"width": 3, "unknown": 1, "machine_id": "07"}, OWN)
-    assert (made.config.width, made.config.machine_id, "unknown" in made.config) == (3, "00", False)
-    grid.check_overrides({"width": 3}, [made], OWN)
-    of_detector = {"width": 3, "of.width": 4, "other.width": 5}
-    assert grid.make_training("of", "n", str(tmp_path), recipe, of_detector, OWN).config.width == 4
-    grid.check_overrides({"of.width": 4}, [made], OWN)
-    for wrong in ("other.width", "of.widht"):
+    given = {"network.width": 3, "unknown": 1, "machine_id": "07"}
+    made = grid.make_training("of", "n", str(tmp_path), recipe, given, OWN)
+    assert (made.recipe.network.width, made.recipe.machine_id) == (3, "00")
+    grid.check_overrides({"network.width": 3}, [made], OWN)
+    of_detector = {"network.width": 3, "of.network.width": 4, "other.network.width": 5}
+    assert grid.make_training("of", "n", str(tmp_path), recipe, of_detector, OWN).recipe.network.width == 4
+    grid.check_overrides({"of.network.width": 4}, [made], OWN)
+    for wrong in ("other.network.width", "of.network.widht", "width"):
         with pytest.raises(UserError, match=f"No recipe of the study has the key '{wrong}'"):
             grid.check_overrides({wrong: 4}, [made], OWN)
     with pytest.raises(UserError, match="No recipe of the study has the key 'machine_id'"):
         grid.check_overrides({"machine_id": 3}, [made], OWN)
-    with pytest.raises(UserError, match="width='wide' does not fit the recipe of of"):
-        grid.make_training("of", "n", str(tmp_path), proxy_outlier.get_config(), {"width": "wide"}, OWN)
+    with pytest.raises(UserError, match="network.width='wide' does not fit the recipe of of"):
+        grid.make_training("of", "n", str(tmp_path), proxy_outlier.get_config(), {"network.width": "wide"}, OWN)

@@ -11,17 +11,18 @@ import pytest
 import soundfile
 from flax import linen as nn
 
-from asd_jax import experiment
 from asd_jax.datasets import DATASETS, synthetic
 from asd_jax.errors import UserError
 from asd_jax.prepare import prepare
+from asd_jax.recipes.workdir import Workdir
 from asd_jax.studies import grid, paper1, published
-from asd_jax.studies.paper1 import Detector, Setting
+from asd_jax.studies.paper1 import Setting
 from asd_jax.studies.paper1_results import Results
 from configs import autoencoder, maf, proxy_outlier
 from tests.devices import all_devices
 from tests.test_commands import succeeds
 
+RECIPES = {module.__name__.split(".")[1]: module.get_config for module in (autoencoder, maf, proxy_outlier)}
 OUTPUTS = {"results.csv", "table_1.md", "table_1.csv", "figure_3.png", "figure_3.svg", "claims.md"}
 
 
@@ -32,18 +33,18 @@ def data(tmp_path_factory):
     sizes = {"machine_ids": ["00", "01", "02"], "train_clips": 6, "test_clips": 3, "seconds": 2}
     synthetic.generate(folder / "raw", machine_types=["rotor", "belt"], **sizes)
     for features in ("paper1", "dcase2020_baseline"):
-        prepare(DATASETS["dcase2020"](str(folder / "raw")), str(folder / features), "dcase2020", features)
+        prepare(DATASETS["dcase2020"].list_clips(str(folder / "raw")), str(folder / features), "dcase2020", features)
     wave, rate = soundfile.read(next((folder / "raw").glob("*_data/belt/train/*.wav")))
     for name in ("birdsong_00", "rain_00000"):
         (folder / "sounds").mkdir(exist_ok=True)
         soundfile.write(folder / f"sounds/{name}.wav", wave, rate)
-    prepare(DATASETS["audioset"](str(folder / "sounds")), str(folder / "paper1"), "audioset", "paper1")
+    prepare(DATASETS["audioset"].list_clips(str(folder / "sounds")), str(folder / "paper1"), "audioset", "paper1")
     return folder
 
 
 def open_study(data, out, **changes):
     given = {"baseline_data_dir": str(data / "dcase2020_baseline"), "overrides": {"num_runs": 2}}
-    return paper1.open_study(str(data / "paper1"), str(out), **given | changes)
+    return paper1.open_study(str(data / "paper1"), str(out), **{"recipes": RECIPES} | given | changes)
 
 
 def read_csv(path):
@@ -65,12 +66,12 @@ def fake(monkeypatch):
         def auc(self, config, machine_type, machine_id):
             return 0.8
 
-        def train(self, config, workdir, devices, stop):
+        def train(self, recipe, workdir, devices, stop):
             self.trained.append(workdir)
-            experiment.store_config(config, workdir)
+            Workdir(workdir).keep_recipe(recipe)
 
         def evaluate(self, workdir, devices):
-            config, rows = experiment.load_config(workdir), []
+            config, rows = Workdir(workdir).recipe, []
             for machine_type in [config.machine_type] if config.machine_type else ["belt", "rotor"]:
                 for machine_id in [config.machine_id] if config.machine_id else ["00", "01", "02"]:
                     auc = self.auc(config, machine_type, machine_id)
@@ -80,7 +81,7 @@ def fake(monkeypatch):
             return ""
 
     fake = Fake()
-    monkeypatch.setattr(grid, "train", fake.train)
+    monkeypatch.setattr(grid, "train_and_keep", fake.train)
     monkeypatch.setattr(grid, "evaluate_workdir", fake.evaluate)
     return fake
 
@@ -89,10 +90,10 @@ def test_every_detector_is_trained_once_for_the_machines_it_is_for(data, tmp_pat
     study = open_study(data, tmp_path)
     found = {}
     for training in study.trainings:
-        config = training.config
+        config = training.recipe
         assert config.num_runs == 2 and config.data_dir == str(data / config.features)
         assert training.workdir == str(tmp_path / training.name)
-        found.setdefault((training.detector, config.get("outlier_set", "")), []).append(training.name)
+        found.setdefault((training.detector, getattr(config, "outlier_set", "")), []).append(training.name)
     machines = [f"{kind}/{one}" for kind in ("belt", "rotor") for one in ("00", "01")]
     assert found.pop(("autoencoder", "")) == [f"autoencoder/{machine}" for machine in machines]
     assert found.pop(("dcase2020_baseline", "")) == ["dcase2020_baseline/belt", "dcase2020_baseline/rotor"]
@@ -110,7 +111,7 @@ def test_sizes_are_cut_to_what_the_set_holds(data, tmp_path, capsys):
     sizes = (2, 8, 30, 64, 128)
     study = open_study(data, tmp_path, detectors=["proxy_outlier"], outlier_sets=["a"], sizes=sizes)
     of_one = [cell for cell in study.cells if cell.machine == ("rotor", "00")]
-    found = {cell.setting[1:]: (cell.training.name, cell.training.config.num_outliers) for cell in of_one}
+    found = {cell.setting[1:]: (cell.training.name, cell.training.recipe.num_outliers) for cell in of_one}
     assert found == {
         ("a", None): ("proxy_outlier/a/rotor/00", None),
         ("c", 2): ("proxy_outlier/c_2/rotor/00", 2),
@@ -191,7 +192,7 @@ def test_a_training_that_fails_leaves_its_machine_type_open(data, tmp_path, fake
             raise UserError("The loss is not finite.")
         fake.train(config, workdir, devices, stop)
 
-    monkeypatch.setattr(grid, "train", fails)
+    monkeypatch.setattr(grid, "train_and_keep", fails)
     study = open_study(data, tmp_path, detectors=["proxy_outlier"], outlier_sets=["a", "b"])
     assert not paper1.reproduce(study)
     assert "proxy_outlier/a/rotor/01 failed: The loss is not finite." in capsys.readouterr().out
@@ -199,7 +200,7 @@ def test_a_training_that_fails_leaves_its_machine_type_open(data, tmp_path, fake
     rows = {line["detector"]: line for line in read_csv(tmp_path / "table_1.csv") if line["measure"] == "AUC"}
     assert (rows["(a) same type"]["belt"], rows["(a) same type"]["rotor"]) == ("75.0", "")
     assert float(rows["(b) other types"]["rotor"]) == 75
-    monkeypatch.setattr(grid, "train", fake.train)
+    monkeypatch.setattr(grid, "train_and_keep", fake.train)
     fake.trained.clear()
     assert paper1.reproduce(open_study(data, tmp_path, detectors=["proxy_outlier"], outlier_sets=["a", "b"]))
     assert fake.trained == [str(tmp_path / "proxy_outlier/a/rotor/01")]
@@ -220,10 +221,10 @@ class BandMeans(nn.Module):
 
 
 def small(recipe, **values):
-    def make():
+    def make(variant):
         config = recipe("quicktest")
         config.num_epochs = 1
-        config.update(values)
+        config.update_from_flattened_dict(values)
         return config
 
     return make
@@ -235,13 +236,11 @@ def small_recipes(tmp_path_factory):
     recipes = {
         "proxy_outlier": small(proxy_outlier.get_config, window=32, batch_size=8, held_back=0, **cache),
         "autoencoder": small(autoencoder.get_config, held_back=0, **cache),
-        "maf": small(maf.get_config, flow_blocks=1, width=32, **cache),
+        "maf": small(maf.get_config, **{"network.blocks": 1, "network.hidden": 32}, **cache),
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "ResNet", lambda **_: BandMeans())
-        for name, recipe in recipes.items():
-            patch.setitem(paper1.DETECTORS, name, Detector(recipe, paper1.DETECTORS[name].trained_on))
-        yield
+        patch.setattr("asd_jax.methods.proxy_outlier.ResNet", lambda **_: BandMeans())
+        yield recipes
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +248,7 @@ def reproduced(data, small_recipes, tmp_path_factory):
     """Trained in truth on 2 + 2 devices; SIGTERM comes with the third training, and it is gone on with."""
     out, begun, devices_of = tmp_path_factory.mktemp("study"), [], {}
     asked = {"detectors": ["autoencoder", "maf", "proxy_outlier"], "outlier_sets": ["a"], "sizes": (2,)}
-    study = open_study(data, out, machine_types=["rotor"], machine_ids=["00"], **asked)
+    study = open_study(data, out, machine_types=["rotor"], machine_ids=["00"], recipes=small_recipes, **asked)
 
     def stopped(config, workdir, devices, stop):
         begun.append(workdir)
@@ -258,9 +257,9 @@ def reproduced(data, small_recipes, tmp_path_factory):
             os.kill(os.getpid(), signal.SIGTERM)
         real(config, workdir, devices, stop)
 
-    real = grid.train
+    real = grid.train_and_keep
     with pytest.MonkeyPatch.context() as patch, all_devices():
-        patch.setattr(grid, "train", stopped)
+        patch.setattr(grid, "train_and_keep", stopped)
         with pytest.raises(SystemExit):
             paper1.reproduce(study)
         finished = {path: path.stat().st_mtime_ns for path in out.glob("**/metrics.json")}

@@ -12,17 +12,19 @@ import scipy.stats
 from flax import linen as nn
 from sklearn.metrics import roc_auc_score
 
-from asd_jax import experiment
+from asd_jax.backends.embeddings import Embeddings
 from asd_jax.datasets import DATASETS, synthetic
-from asd_jax.embeddings import Embeddings
 from asd_jax.errors import UserError
+from asd_jax.methods import encoder
 from asd_jax.prepare import prepare
 from asd_jax.studies import figures, grid, paper2, paper2_tables, published
 from asd_jax.studies.paper2_tables import Measure
+from configs import ddcsad, multitask, parallel
 from tests.test_commands import succeeds
 
 ROWS = ("proposed", "without_inlier", "only_product_ids")
-TINY = "width=0.1,depth=0.1,batch_size=4,window=32,inlier_p=1,num_epochs=1"
+RECIPES = {module.__name__.split(".")[1]: module.get_config for module in (ddcsad, multitask, parallel)}
+TINY = "network.width=0.1,network.depth=0.1,batch_size=4,window=32,inlier_p=1,num_epochs=1"
 
 
 class BandMeans(nn.Module):
@@ -42,7 +44,7 @@ class BandMeans(nn.Module):
 @pytest.fixture(scope="module", autouse=True)
 def small_network():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiment, "Encoder", lambda products, axis_name, **_: BandMeans(products, axis_name))
+        patch.setattr(encoder, "Encoder", lambda products, axis_name, **_: BandMeans(products, axis_name))
         yield
 
 
@@ -51,7 +53,7 @@ def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("machines")
     sizes = {"machine_ids": ["00", "03"], "train_clips": 10, "test_clips": 4, "seconds": 3}
     synthetic.generate(folder / "raw", layout="dcase2021", machine_types=["rotor", "belt"], **sizes)
-    clips = DATASETS["dcase2021"](str(folder / "raw"))
+    clips = DATASETS["dcase2021"].list_clips(str(folder / "raw"))
     prepare(clips, str(folder / "data"), "dcase2021", "paper2")
     return str(folder / "data")
 
@@ -59,7 +61,7 @@ def data_dir(tmp_path_factory):
 def open_study(data_dir, out, rows=ROWS, machine_types=("rotor",), **changes):
     cache = str(out.parent / "compiled")
     overrides = dict(map(grid.parse_override, f"{TINY},compilation_cache={cache}".split(","))) | changes
-    return paper2.open_study(data_dir, str(out), machine_types, rows, overrides)
+    return paper2.open_study(data_dir, str(out), RECIPES, machine_types, rows, overrides)
 
 
 def times(folder):
@@ -80,9 +82,9 @@ def reproduced(data_dir, tmp_path_factory):
         trained.append(workdir)
         real(config, workdir, devices, stop)
 
-    real = grid.train
+    real = grid.train_and_keep
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(grid, "train", killed)
+        patch.setattr(grid, "train_and_keep", killed)
         patch.setattr(grid, "device_groups", lambda devices, num_runs, trainings: [devices])  # one after the other
         with pytest.raises(KeyboardInterrupt):
             paper2.reproduce(opened)
@@ -101,7 +103,7 @@ def read_csv(path):
 def test_every_row_is_trained_once_and_shared_weights_are_not_trained_again(reproduced):
     assert sorted(path.name for path in reproduced.iterdir() if path.is_dir()) == ["only_product_ids", "proposed"]
     config = json.loads((reproduced / "only_product_ids/rotor/config.json").read_text())
-    assert (config["machine_weight"], config["product_weight"], config["width"]) == (0.0, 1.0, 0.1)
+    assert (config["machine_weight"], config["product_weight"], config["network"]["width"]) == (0.0, 1.0, 0.1)
 
 
 def test_results_are_those_of_metrics_json_on_the_evaluation_ids(reproduced):
@@ -175,7 +177,7 @@ def test_a_part_that_fails_is_told_and_the_others_go_on(data_dir, reproduced, tm
     def fails(*_):
         raise UserError("The loss is not finite.")
 
-    monkeypatch.setattr(grid, "train", fails)
+    monkeypatch.setattr(grid, "train_and_keep", fails)
     opened = open_study(data_dir, tmp_path / "out")
     assert not paper2.reproduce(opened)
     said = capsys.readouterr().out

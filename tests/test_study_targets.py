@@ -19,7 +19,7 @@ def prepared(folder, labelled):
     if not labelled:
         os.remove(folder / "raw/eval_data_list.csv")
         shutil.rmtree(folder / "raw/ground_truth_data")
-    prepare(DATASETS["dcase2021"](str(folder / "raw")), str(folder / "data"), "dcase2021", "paper2")
+    prepare(DATASETS["dcase2021"].list_clips(str(folder / "raw")), str(folder / "data"), "dcase2021", "paper2")
     return records.open_store(str(folder / "data"), "paper2")
 
 

@@ -61,7 +61,7 @@ def test_an_empty_folder_says_what_was_expected_and_names_zips(tmp_path):
 def write_fans(raw):
     for machine_id in ("00", "02"):
         write_tone(raw / f"dev_data/fan/train/normal_id_{machine_id}_00000000.wav", 700, int(machine_id))
-    return DATASETS["dcase2020"](str(raw))
+    return DATASETS["dcase2020"].list_clips(str(raw))
 
 
 @pytest.mark.parametrize("preset", ["paper1", "paper2"])
@@ -70,7 +70,7 @@ def test_it_is_prepared_beside_machines_and_serves_as_set_e(tmp_path, preset):
     fans = write_fans(tmp_path / "raw")
     for seed, name in enumerate(NAMES):
         write_scene(tmp_path / "tau/audio" / name, seed)
-    scenes = DATASETS["tau2020"](str(tmp_path / "tau"))
+    scenes = DATASETS["tau2020"].list_clips(str(tmp_path / "tau"))
     prepare(fans, data, "dcase2020", preset)
     prepare(scenes, data, "tau2020", preset)
     store = records.open_store(data, preset)

@@ -10,12 +10,21 @@ import signal
 import time
 
 import jax
+import ml_collections
 import numpy as np
 import pytest
 
-from asd_jax import checkpoints, experiment, feed, locks, parallel, scoring, train
+from asd_jax import checkpoints, feed, locks, parallel
+from asd_jax.epoch_log import EpochLog
 from asd_jax.errors import UserError
+from asd_jax.recipes.build import make_method
+from asd_jax.recipes.keys import read_recipe
+from asd_jax.recipes.workdir import Workdir
+from asd_jax.scoring.held_back import train_and_keep
+from asd_jax.scoring.trained import load_trained, newest_states
+from asd_jax.training.run import group_runs
 from configs import proxy_outlier
+from tests.built import method_of
 from tests.devices import DEVICES
 from tests.recordings import prepare_machines, write_machines
 
@@ -23,10 +32,9 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 
 def weights(workdir, runs=1):
-    config = experiment.load_config(str(workdir))
-    machines = experiment.load_summary(str(workdir))["machines"]
-    method, mesh = experiment.make_method(config, len(machines)), parallel.make_mesh(1, config.batch_size)
-    _, states = scoring.newest_states(str(workdir), config, method, mesh)
+    found = Workdir(workdir)
+    method = make_method(found.recipe, len(found.summary.machines))
+    _, states = newest_states(found, found.recipe, method, parallel.make_mesh(1, found.recipe.batch_size))
     return jax.device_get([(s.params, s.batch_stats, s.opt_state, s.best) for s in states])
 
 
@@ -40,16 +48,16 @@ def same(one, other):
 
 def test_the_networks_sizes_are_the_papers():
     for variant, size in (("", 894_658), ("as_released", 530_626)):
-        method = experiment.make_method(proxy_outlier.get_config(variant))
+        method = method_of(proxy_outlier.get_config(variant))
         params, _ = jax.eval_shape(method.init, jax.random.key(0))
         assert sum(x.size for x in jax.tree.leaves(params)) == size
 
 
 def test_a_stopped_training_goes_on_to_the_same_weights_whatever_the_clock_says(config, tmp_path, monkeypatch):
-    train.train(config, str(tmp_path / "whole"))
+    train_and_keep(config, str(tmp_path / "whole"))
     stopped = str(tmp_path / "stopped")
 
-    add = train.EpochLog.add
+    add = EpochLog.add
 
     def stop_after_an_epoch(log, first_step, *rest, **named):
         if first_step == 3:
@@ -57,33 +65,33 @@ def test_a_stopped_training_goes_on_to_the_same_weights_whatever_the_clock_says(
         return add(log, first_step, *rest, **named)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
-        patch.setattr(train.EpochLog, "add", stop_after_an_epoch)
-        train.train(config, stopped)
+        patch.setattr(EpochLog, "add", stop_after_an_epoch)
+        train_and_keep(config, stopped)
     assert stop.value.code == 128 + signal.SIGINT
     [step] = checkpoints.RunCheckpoints(stopped, 0).steps()[-1:]
     assert 3 <= step < 18
     clock = itertools.count(2e9, -3600)
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: next(clock))  # it is set back an hour at every look
-        train.train(config, stopped)
+        train_and_keep(config, stopped)
     same(weights(tmp_path / "whole"), weights(stopped))
     assert sorted(entry["epoch"] for entry in epochs(stopped)) == [1, 2, 3, 4, 5, 6]
     assert all(0 < entry["seconds"] < 60 for entry in epochs(stopped))
     before = os.stat(f"{stopped}/metrics.jsonl").st_mtime
-    train.train(config, stopped)  # finished: nothing left to do
+    train_and_keep(config, stopped)  # finished: nothing left to do
     assert os.stat(f"{stopped}/metrics.jsonl").st_mtime == before
 
 
 def test_a_training_moves_to_another_number_of_devices(config, tmp_path):
     config.num_runs, config.num_epochs = 2, 4
-    train.train(config, str(tmp_path / "four"), DEVICES)
+    train_and_keep(config, str(tmp_path / "four"), DEVICES)
     config.num_epochs = 2
-    train.train(config, str(tmp_path / "moved"), DEVICES)
+    train_and_keep(config, str(tmp_path / "moved"), DEVICES)
     for name in ("config.json", "training.json"):  # as if stopped half-way
         shutil.copy(tmp_path / "four" / name, tmp_path / "moved" / name)
     config.num_epochs = 4
-    train.train(config, str(tmp_path / "moved"), DEVICES[:1])
-    trained = scoring.load_trained(str(tmp_path / "moved"))
+    train_and_keep(config, str(tmp_path / "moved"), DEVICES[:1])
+    trained = load_trained(Workdir(tmp_path / "moved"))
     assert len(trained.states) == 2 and trained.steps == (12, 12)
     losses = [{(e["run"], e["epoch"]): e["loss"] for e in epochs(tmp_path / name)} for name in ("four", "moved")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3) and len(losses[0]) == 8
@@ -91,24 +99,24 @@ def test_a_training_moves_to_another_number_of_devices(config, tmp_path):
 
 def test_a_damaged_last_checkpoint_is_trained_again(config, tmp_path):
     config.num_epochs, config.checkpoint_epochs = 2, 1
-    train.train(config, str(tmp_path))
+    train_and_keep(config, str(tmp_path))
     whole = weights(tmp_path)
     largest = max((tmp_path / "checkpoints/run_0/6").rglob("*"), key=lambda p: p.stat().st_size * p.is_file())
     largest.write_bytes(largest.read_bytes()[:-7])
-    assert scoring.load_trained(str(tmp_path)).steps == (3,)
-    train.train(config, str(tmp_path))
+    assert load_trained(Workdir(tmp_path)).steps == (3,)
+    train_and_keep(config, str(tmp_path))
     same(weights(tmp_path), whole)
 
 
 def test_a_workdir_begun_on_other_clips_is_refused(config, tmp_path):
     config.num_epochs = 1
-    train.train(config, str(tmp_path / "run"))
+    train_and_keep(config, str(tmp_path / "run"))
     raw = write_machines(tmp_path / "raw", train_clips=12, test_clips=1)
     config.data_dir = str(prepare_machines(raw, tmp_path / "data"))
     stored = json.loads((tmp_path / "run" / "config.json").read_text())
     (tmp_path / "run" / "config.json").write_text(json.dumps(stored | {"data_dir": config.data_dir}))
     with pytest.raises(UserError, match="not those that .* was begun with .normal_clips was 11 and is 12"):
-        train.train(config, str(tmp_path / "run"))
+        train_and_keep(config, str(tmp_path / "run"))
 
 
 def test_a_full_disk_is_told(config, tmp_path, monkeypatch):
@@ -117,7 +125,7 @@ def test_a_full_disk_is_told(config, tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoints.ocp.CheckpointManager, "save", full)
     with pytest.raises(OSError, match="No space left") as told:
-        train.train(config, str(tmp_path))
+        train_and_keep(config, str(tmp_path))
     assert told.value.errno == errno.ENOSPC
 
 
@@ -131,11 +139,11 @@ def test_a_full_disk_is_told(config, tmp_path, monkeypatch):
     ],
 )
 def test_runs_train_side_by_side_where_they_can_start_together(steps, width, groups):
-    assert train.group_runs(steps, width) == groups
+    assert group_runs(steps, width) == groups
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(config, tmp_path, monkeypatch):
-    train.train(config, str(tmp_path))  # six epochs
+    train_and_keep(config, str(tmp_path))  # six epochs
     real = feed.input_pipeline.blocks
 
     def poisoned(*args, **options):
@@ -146,17 +154,21 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(conf
 
     monkeypatch.setattr(feed.input_pipeline, "blocks", poisoned)
     with pytest.raises(UserError, match="Step 8 of run 0"):
-        train.train(config, str(tmp_path / "poisoned"))
+        train_and_keep(config, str(tmp_path / "poisoned"))
     assert checkpoints.RunCheckpoints(str(tmp_path / "poisoned"), 0).steps() == [6]
     for leaf in jax.tree.leaves(weights(tmp_path / "poisoned")):
         assert np.isfinite(leaf).all()
 
 
 def test_a_changed_config_is_refused_by_its_key(config, tmp_path):
-    experiment.store_config(config, str(tmp_path))
-    config.learning_rate = 0.5
-    with pytest.raises(UserError, match="config.learning_rate is 0.5"):
-        experiment.store_config(config, str(tmp_path))
+    Workdir(tmp_path).keep_recipe(read_recipe(config))
+    for name, value in (("learning_rate", 0.5), ("network.width", 5)):
+        changed = config.copy_and_resolve_references()
+        changed.update_from_flattened_dict({name: value})
+        with pytest.raises(UserError, match=f"config.{name} is {value}"):
+            Workdir(tmp_path).keep_recipe(read_recipe(changed))
+    config.compilation_cache = "elsewhere"  # has no say in what is trained
+    Workdir(tmp_path).keep_recipe(read_recipe(config))
 
 
 @pytest.mark.parametrize(
@@ -169,28 +181,32 @@ def test_a_changed_config_is_refused_by_its_key(config, tmp_path):
         ("outlier_set", "b", "b"),
         ("precision", "float64", "float32"),
         ("batch_size", 7, "even"),
-        ("batch_size", 0, "above 0"),
+        ("batch_size", 0, "from 2 to"),
         ("num_outliers", -1, "num_outliers"),
         ("held_back", 11, "Holding back 11 clips"),
         ("held_back", 1, "at least 2"),
-        ("blocks", (4, 4), "three numbers"),
+        ("network.blocks", (4, 4), "3 entries"),
         ("learning_rate", float("inf"), "learning_rate=inf"),
         ("method", "proxyoutlier", "proxy_outlier"),
-        ("method", "autoencoder", "no key 'widths', which config.method='autoencoder' needs"),
+        ("method", "autoencoder", "config.num_outliers is no key of autoencoder: expected some of method, "),
         ("data_dir", "", "config.data_dir is empty"),
         ("window", 4, "window=4"),
+        ("network.width", 0, "config.network.width=0 was given: expected a number from 1 to 16,384"),
+        ("network.width", 2.5, "config.network.width=2.5 was given: expected a whole number"),
+        ("machine_type", "", "config.machine_type is empty"),
         ("window", 640, "640 frames"),
     ],
 )
 def test_values_that_cannot_be_used_are_told_before_anything_is_written(config, tmp_path, key, value, message):
-    config[key] = value
+    config = ml_collections.ConfigDict(config.to_dict(), type_safe=False)  # as a file of one's own may give it
+    config.update_from_flattened_dict({key: value})
     with pytest.raises(UserError, match=message):
-        train.train(config, str(tmp_path / "workdir"))
+        train_and_keep(config, str(tmp_path / "workdir"))
     assert not (tmp_path / "workdir").exists()
 
 
 def test_the_second_training_on_a_workdir_is_refused_and_the_first_one_s_is_left_alone(config, tmp_path):
     workdir = tmp_path / "workdir"
     with locks.held(workdir, "training"), pytest.raises(UserError, match=f"process {os.getpid()} on host .* since 2"):
-        train.train(config, str(workdir))
+        train_and_keep(config, str(workdir))
     assert not workdir.exists()

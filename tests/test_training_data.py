@@ -6,7 +6,9 @@ import pytest
 from asd_jax.datasets import DATASETS
 from asd_jax.errors import UserError
 from asd_jax.prepare import prepare
-from asd_jax.training_data import load_data
+from asd_jax.recipes.keys import read_recipe
+from asd_jax.records import open_store
+from asd_jax.training_data import load_data, target_machines
 from configs import autoencoder, maf, multitask, proxy_outlier
 from tests.recordings import HIGH, write_machines, write_tone
 
@@ -21,8 +23,8 @@ def folder(tmp_path_factory):
     write_tone(raw / "dev_data/saw/train/normal_id_00_00000000.wav", HIGH, 1)
     for seed, seconds in enumerate((2.0, 3.0, 0.5)):
         write_tone(folder / f"sounds/class_{seed}/{seed}.wav", HIGH, seed, seconds)
-    prepare(DATASETS["dcase2020"](str(raw)), str(folder / "data"), "dcase2020", "paper1")
-    prepare(DATASETS["audioset"](str(folder / "sounds")), str(folder / "data"), "audioset", "paper1")
+    prepare(DATASETS["dcase2020"].list_clips(str(raw)), str(folder / "data"), "dcase2020", "paper1")
+    prepare(DATASETS["audioset"].list_clips(str(folder / "sounds")), str(folder / "data"), "audioset", "paper1")
     return folder
 
 
@@ -30,7 +32,7 @@ def of(folder, config, machine_id="00", **changes):
     config.data_dir, config.machine_type, config.machine_id = str(folder / "data"), "drill", machine_id
     config.window, config.features = WINDOW, "paper1"
     config.update(changes)
-    return load_data(config)
+    return load_data(read_recipe(config))
 
 
 def test_sounds_of_no_machine_are_an_outlier_set_and_nothing_else(folder, capsys):
@@ -42,10 +44,9 @@ def test_sounds_of_no_machine_are_an_outlier_set_and_nothing_else(folder, capsys
             clip.machine[0] for clip in of(folder, proxy_outlier.get_config(), outlier_set=outlier_set).outliers.clips
         }
         assert others <= {"drill", "saw"}
-    config = maf.get_config()
-    del config.validation_share
-    everything = of(folder, config, machine_id="", machine_type="", held_back=0)
-    assert everything.machines == (("drill", "00"), ("drill", "01"), ("saw", "00"))
+    recipe = read_recipe(maf.get_config(), complete=False)
+    there = open_store(str(folder / "data"), "paper1").groups()
+    assert target_machines(recipe, there) == [("drill", "00"), ("drill", "01"), ("saw", "00")]
 
 
 def test_the_released_code_shows_the_last_window_of_such_sounds(folder):

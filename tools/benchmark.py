@@ -48,7 +48,7 @@ def main() -> None:
         result = _measure(config, repeats, folder)
     from asd_jax.benchmark import timing
 
-    result = {"mode": _MODE.value, **timing.surroundings(config), **result}
+    result = {"mode": _MODE.value, **timing.measured_with(config), **result}
     print(*timing.format_lines(result), sep="\n")
     if _PROFILE.value:
         print(f"Wrote a trace to {_PROFILE.value}: tensorboard --logdir {_PROFILE.value}")

@@ -61,11 +61,12 @@ def main() -> int:
         if not (machine_type and separator and group):
             raise flags.Error(f"--groups holds {pair!r}: expected pairs such as drone=lab.")
         groups[machine_type] = group
-    clips = DATASETS[_DATASET.value](_RAW_DIR.value, machine_types=_MACHINE_TYPES.value, groups=groups)
+    clips = DATASETS[_DATASET.value].list_clips(_RAW_DIR.value, machine_types=_MACHINE_TYPES.value, groups=groups)
     if unknown := sorted(groups.keys() - {clip.machine_type for clip in clips}):
         raise flags.Error(f"--groups names {', '.join(unknown)}, which {_RAW_DIR.value} does not hold.")
     from asd_jax.features import compile_kernels
-    from asd_jax.prepare import format_lines, next_command, prepare  # TensorFlow takes seconds to import
+    from asd_jax.prepare import format_lines, prepare  # TensorFlow takes seconds to import
+    from asd_jax.recipes.first_training import next_command
 
     write_elsewhere = None
     if _BEAM_PIPELINE_OPTIONS.value is not None:

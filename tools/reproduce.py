@@ -4,7 +4,7 @@ python tools/reproduce.py --paper=1 --data_dir=D --out=O [--baseline_data_dir=B]
     [--machine_ids=00,02] [--detectors=proxy_outlier,maf] [--outlier_sets=a,c] [--sizes=figure4] [--epochs=100]
     [--runs=3] [--override=batch_size=32,maf.num_epochs=20]
 python tools/reproduce.py --paper=2 --data_dir=D --out=O [--machine_types=fan,pump] [--rows=proposed,without_mixup]
-    [--epochs=300] [--runs=1] [--override=width=0.25,depth=0.4]
+    [--epochs=300] [--runs=1] [--override=network.width=0.25,network.depth=0.4]
 
 What is finished is kept when the command is run again; a training that was stopped goes on.
 """
@@ -15,6 +15,7 @@ import installed  # noqa: F401  or one sentence
 from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split
+import importlib
 import logging
 import pathlib
 import sys
@@ -28,6 +29,7 @@ from asd_jax.studies import tables
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))  # for configs/
 
+_RECIPES = ("autoencoder", "ddcsad", "maf", "multitask", "parallel", "proxy_outlier")
 _PAPER = flags.DEFINE_enum("paper", None, ["1", "2"], "Whose experiments.", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "What tools/prepare.py wrote, with --features=paper1 or paper2.")
 _OUT = flags.DEFINE_string("out", None, "Folder to write to; one that exists is gone on with.")
@@ -75,12 +77,14 @@ def main() -> int:
 def _reproduce(overrides: dict[str, Any]) -> bool:
     from asd_jax.studies import paper1, paper2
 
+    recipes = {name: importlib.import_module(f"configs.{name}").get_config for name in _RECIPES}
     if _PAPER.value == "2":
-        study = paper2.open_study(_DATA_DIR.value, _OUT.value, _TYPES.value, _ROWS.value, overrides)
+        study = paper2.open_study(_DATA_DIR.value, _OUT.value, recipes, _TYPES.value, _ROWS.value, overrides)
         return paper2.reproduce(study)
     study = paper1.open_study(
         _DATA_DIR.value,
         _OUT.value,
+        recipes,
         baseline_data_dir=_BASELINE_DATA.value,
         machine_types=_TYPES.value,
         machine_ids=_IDS.value,

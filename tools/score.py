@@ -27,7 +27,7 @@ from asd_jax import cli
 from asd_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from asd_jax.detector import Detector
+    from asd_jax.scoring.detector import Detector
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "What tools/train.py wrote.", required=True)
 _INPUT = flags.DEFINE_string(
@@ -171,7 +171,7 @@ def _score_stdin() -> int:
 
 
 def _detector() -> "Detector":
-    from asd_jax.detector import load_detector
+    from asd_jax.scoring.detector import load_detector
 
     detector = load_detector(_WORKDIR.value, _TARGET_FPR.value, _MACHINE_ID.value, _SCORE_HOP.value)
     _tell_threshold(detector.threshold)

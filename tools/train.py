@@ -32,10 +32,10 @@ def main() -> None:
 
     logging.getLogger().setLevel(logging.WARNING)
     with hosts.joined(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value):
-        from asd_jax.train import train
+        from asd_jax.scoring.held_back import train_and_keep
 
         named = config_flags.get_override_values(flags.FLAGS["config"])
-        train(config, _WORKDIR.value, new_inlier=bool({"inlier", "inlier_p"} & named.keys()))
+        train_and_keep(config, _WORKDIR.value, new_inlier=bool({"inlier", "inlier_p"} & named.keys()))
         print(f"Trained {runs} run(s). Wrote checkpoints/, metrics.jsonl, tensorboard/ to {_WORKDIR.value}")
         print(f"Next: python tools/evaluate.py --workdir={shlex.quote(_WORKDIR.value)}")
 

@@ -21,7 +21,7 @@ def measure_prepare(config: ml_collections.ConfigDict, repeats: int, folder: str
     synthetic.generate(
         raw, machine_types=["belt"], machine_ids=["00"], train_clips=clips, test_clips=1, seconds=SECONDS
     )
-    found = DATASETS["dcase2020"](raw)
+    found = DATASETS["dcase2020"].list_clips(raw)
     ours, theirs, sample = [], [], [clip.path for clip in found[: max(len(found) // 8, 1)]]
     spawn = multiprocessing.get_context("spawn")  # a process as it comes, without this one's memory settings
     with ProcessPoolExecutor(1, mp_context=spawn) as other_process:

@@ -5,33 +5,35 @@ import time
 import ml_collections
 import numpy as np
 
-from asd_jax import experiment, parallel
-from asd_jax.benchmark.step import PRODUCTS
+from asd_jax import parallel
 from asd_jax.benchmark.timing import SECONDS, WARM_UP, Result, spread
+from asd_jax.clips import StoredClip
 from asd_jax.features import PRESETS
-from asd_jax.scoring import Trained
+from asd_jax.recipes.build import make_method, make_optimizer
+from asd_jax.recipes.keys import read_recipe
+from asd_jax.scoring.trained import Trained
 
 
 def measure_score(config: ml_collections.ConfigDict, repeats: int) -> Result:
     """Every window of made-up log-mels of 10 s through a fresh network, in full batches, as scoring does it."""
-    config = experiment.resolve(config)
-    products = PRODUCTS.get(config.method, 1)
-    method = experiment.make_method(config, products)
-    mesh = parallel.make_mesh(config.num_runs, config.batch_size)
+    recipe = read_recipe(config, complete=False)
+    method = make_method(recipe, recipe.papers_machines)
+    mesh = parallel.make_mesh(recipe.num_runs, recipe.batch_size)
     runs = np.arange(mesh.shape[parallel.RUN], dtype=np.int32)
-    init = parallel.init_states(mesh, method, experiment.make_optimizer(config), experiment.is_validated(config))
-    states = parallel.weights_to_score(init(config.seed, runs))
-    machines = [("made up", str(product)) for product in range(products)]
-    trained = Trained(config, method, machines, mesh, [states] * -(-config.num_runs // len(runs)))
-    preset = PRESETS[config.features]
+    init = parallel.init_states(mesh, method, make_optimizer(recipe), recipe.validation_share is not None)
+    states = parallel.weights_to_score(init(recipe.seed, runs))
+    machines = [("made up", str(product)) for product in range(recipe.papers_machines)]
+    trained = Trained(recipe, method, machines, mesh, [states] * -(-recipe.num_runs // len(runs)))
+    clip = StoredClip(machines[0], "made up", -1, "source", "")
+    preset = PRESETS[recipe.features]
     shape = (1 + int(SECONDS * preset.sample_rate) // preset.hop, preset.n_mels)
     log_mel = np.random.default_rng(0).normal(size=shape).astype(np.float16)
     windows = len(method.starts(len(log_mel)))
-    clips = max(2 * config.batch_size // windows, 2)
+    clips = max(2 * recipe.batch_size // windows, 2)
     seconds = []
     for _ in range(WARM_UP + repeats):
         began = time.perf_counter()
-        for _ in trained.outputs((log_mel, machines[0]) for _ in range(clips)):
+        for _ in trained.outputs((clip, log_mel) for _ in range(clips)):
             pass
         seconds.append((time.perf_counter() - began) / clips)
     seconds = np.array(seconds[WARM_UP:])
@@ -39,5 +41,5 @@ def measure_score(config: ml_collections.ConfigDict, repeats: int) -> Result:
         "windows_per_clip": windows,
         **spread("clip_ms", 1e3 * seconds),
         "clips_per_second": 1 / np.median(seconds),
-        "windows_per_second": windows * config.num_runs / np.median(seconds),
+        "windows_per_second": windows * recipe.num_runs / np.median(seconds),
     }

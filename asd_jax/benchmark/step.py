@@ -9,12 +9,13 @@ import ml_collections
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
-from asd_jax import experiment, parallel
+from asd_jax import parallel
 from asd_jax.benchmark.timing import Result, intervals, profiled, rates, spread
-from asd_jax.methods import Method
+from asd_jax.methods import Recipe
+from asd_jax.methods.recipe import HalfOutliers
+from asd_jax.recipes import build
+from asd_jax.recipes.keys import read_recipe
 
-PRODUCTS = {"maf": 41, "multitask": 7}
-"""Target machines of the papers' networks: all of DCASE 2020; the product IDs of a type. Elsewhere one."""
 _PEAKS = {
     # device kind: TFLOP/s of dense matrix products in bfloat16, and as float32 is computed by default
     "TPU v3": (123, 123),
@@ -38,44 +39,37 @@ def measure_step(config: ml_collections.ConfigDict, repeats: int, profile: str |
         repeats: dispatches that are timed.
         profile: folder for a trace of them, which TensorBoard and XProf open.
     """
-    config = experiment.resolve(config)
-    method = experiment.make_method(config, PRODUCTS.get(config.method, 1))
-    mesh = parallel.make_mesh(config.num_runs, config.batch_size)
-    runs, steps = mesh.shape[parallel.RUN], config.get("steps_per_dispatch", 1)
-    values = step_values(config, steps)
-    frames = None if "steps_per_dispatch" not in config else (2**16, method.n_mels)
-    shapes = (
-        mesh,
-        method,
-        experiment.make_optimizer(config),
-        experiment.is_validated(config),
-        (steps, runs, config.batch_size),
-        tuple(values),
-        frames,
-        np.float16,
-    )
-    compiled, compile_seconds = _compile_twice(shapes)
+    recipe = read_recipe(config, complete=False)
+    method = build.make_method(recipe, recipe.papers_machines)
+    mesh = parallel.make_mesh(recipe.num_runs, recipe.batch_size)
+    frames = None if recipe.steps_per_dispatch is None else (2**16, method.n_mels)
+    values = first_values(recipe)
+    on_device = frames and jax.ShapeDtypeStruct(frames, np.float16)
+    steps = build.make_steps(recipe, method, mesh, values, on_device, np.float16)
+    compiled, compile_seconds = _compile_twice(steps)
     rng = np.random.default_rng(0)
-    block = parallel.put_block(mesh, _made_up_block(rng, config, method, shapes[4], frames))
+    block = parallel.put_block(mesh, _made_up_block(rng, recipe, steps))
     log_mels = None if frames is None else parallel.put_everywhere(mesh, rng.normal(size=frames).astype(np.float16))
-    states = parallel.init_states(*shapes[:4])(config.seed, np.arange(runs, dtype=np.int32))
-    parameters = sum(x.size // runs for x in jax.tree.leaves(states.params))
-    sizes = {"parameter_bytes": _bytes(states.params) // runs, "state_bytes": _bytes(states) // runs}
+    values = {name: parallel.put_everywhere(mesh, np.full(steps.length, one[0])) for name, one in values.items()}
+    count = parallel.put_everywhere(mesh, np.array(steps.length, np.int32))
+    states = steps.init(recipe.seed, range(steps.runs))
+    parameters = sum(x.size // steps.runs for x in jax.tree.leaves(states.params))
+    sizes = {"parameter_bytes": _bytes(states.params) // steps.runs, "state_bytes": _bytes(states) // steps.runs}
 
     def dispatches() -> Iterator[jax.Array]:
         nonlocal states
         while True:
-            states, metrics = compiled(states, log_mels, block, values, np.int32(steps))
+            states, metrics = compiled(states, log_mels, block, values, count)
             yield metrics["loss"]
 
-    seconds = intervals(dispatches(), repeats, profiled(profile)) / steps
+    seconds = intervals(dispatches(), repeats, profiled(profile)) / steps.length
     analysis = compiled.memory_analysis()
-    flops = _flops(compiled, shapes, mesh)
+    flops = _flops(compiled, steps)
     result = {
         "parameters": parameters,
         **compile_seconds,
         **spread("step_ms", 1e3 * seconds),
-        **rates(config, mesh, np.median(seconds)),
+        **rates(recipe, mesh, np.median(seconds)),
         "flops_per_step": flops,
         "tflops_per_second": flops / np.median(seconds) / 1e12,
         "share_of_peak": None,
@@ -84,34 +78,28 @@ def measure_step(config: ml_collections.ConfigDict, repeats: int, profile: str |
         "input_wait_fraction": 0.0,
     }
     if peaks := _PEAKS.get(mesh.devices.flat[0].device_kind):
-        peak = peaks[config.get("precision", "float32") == "float32"] * mesh.devices.size
+        peak = peaks[recipe.precision == "float32"] * mesh.devices.size
         result["share_of_peak"] = result["tflops_per_second"] / peak
     return result
 
 
-def step_values(config: ml_collections.ConfigDict, steps: int) -> dict[str, np.ndarray]:
-    """What changes from step to step of a training [steps], as it is at the beginning."""
-    first = {name: values[0] for name, values in experiment.step_values(config, steps).items()}
-    return {name: np.full(steps, value) for name, value in first.items()}
+def first_values(recipe: Recipe) -> dict[str, np.ndarray]:
+    """What changes from step to step of a training [1], as it is at the beginning: at every step of a benchmark."""
+    return {name: values[:1] for name, values in build.step_values(recipe, 1).items()}
 
 
-def _made_up_block(
-    rng: np.random.Generator,
-    config: ml_collections.ConfigDict,
-    method: Method,
-    of_block: tuple[int, int, int],
-    frames: tuple[int, int] | None,
-) -> dict[str, np.ndarray]:
-    product = rng.integers(0, PRODUCTS.get(config.method, 1), of_block).astype(np.int32)
-    if "outlier_set" in config:
-        product[..., config.batch_size // 2 :] = -1
-    if frames:
-        return {"product": product, "first": rng.integers(0, frames[0] - method.window, of_block).astype(np.int32)}
-    windows = rng.normal(size=(*of_block, method.window, method.n_mels)).astype(np.float16)
-    return {"product": product, "log_mel": windows}
+def _made_up_block(rng: np.random.Generator, recipe: Recipe, steps: parallel.Steps) -> dict[str, np.ndarray]:
+    product = rng.integers(0, recipe.papers_machines, steps.block).astype(np.int32)
+    if isinstance(recipe.sampler, HalfOutliers):
+        product[..., recipe.batch_size // 2 :] = -1
+    window, n_mels = steps.method.window, steps.method.n_mels
+    if steps.log_mels:
+        first = rng.integers(0, steps.log_mels[0] - window, steps.block)
+        return {"product": product, "first": first.astype(np.int32)}
+    return {"product": product, "log_mel": rng.normal(size=(*steps.block, window, n_mels)).astype(np.float16)}
 
 
-def _compile_twice(shapes: tuple) -> tuple[jax.stages.Compiled, Result]:
+def _compile_twice(steps: parallel.Steps) -> tuple[jax.stages.Compiled, Result]:
     """The compiled steps, and how long that takes without a compilation cache and with one."""
     seconds = {}
     before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
@@ -122,7 +110,7 @@ def _compile_twice(shapes: tuple) -> tuple[jax.stages.Compiled, Result]:
         for name in ("compile_s", "compile_cached_s"):
             jax.clear_caches()
             began = time.perf_counter()
-            compiled = parallel.trace_steps(*shapes).lower().compile()
+            compiled = steps.trace().lower().compile()
             seconds[name] = time.perf_counter() - began
     jax.config.update("jax_compilation_cache_dir", before[0])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", before[1])
@@ -130,15 +118,15 @@ def _compile_twice(shapes: tuple) -> tuple[jax.stages.Compiled, Result]:
     return compiled, seconds
 
 
-def _flops(compiled: jax.stages.Compiled, shapes: tuple, mesh: jax.sharding.Mesh) -> float:
+def _flops(compiled: jax.stages.Compiled, steps: parallel.Steps) -> float:
     """Of one step of all runs on the mesh, by the compiler's cost analysis.
 
     That counts the body of a loop once. On the CPU a kernel's gradient is such a loop: there the program is counted as
     it is lowered for an accelerator, which has none.
     """
-    if mesh.devices.flat[0].platform == "cpu":
-        compiled = parallel.trace_steps(*shapes).lower(lowering_platforms=("tpu",))
-    return compiled.cost_analysis()["flops"] * mesh.devices.size
+    if steps.mesh.devices.flat[0].platform == "cpu":
+        compiled = steps.trace().lower(lowering_platforms=("tpu",))
+    return compiled.cost_analysis()["flops"] * steps.mesh.devices.size
 
 
 def _bytes(tree: dict) -> int:

@@ -11,7 +11,10 @@ import jax
 import ml_collections
 import numpy as np
 
-from asd_jax import experiment, parallel
+from asd_jax import parallel
+from asd_jax.methods import Recipe
+from asd_jax.recipes.keys import read_recipe
+from asd_jax.recipes.surroundings import surroundings
 
 Result = dict[str, Any]
 """What a mode found, for a JSON file. What is timed is warm: compiled, and past the first few times."""
@@ -47,21 +50,22 @@ def spread(name: str, values: np.ndarray) -> Result:
     return {f"{name}_p50": float(p50), f"{name}_p95": float(p95), f"{name}_min": float(values.min())}
 
 
-def rates(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh, seconds: float) -> Result:
+def rates(recipe: Recipe, mesh: jax.sharding.Mesh, seconds: float) -> Result:
     """Windows a second at so many seconds a step."""
-    rate = config.batch_size * mesh.shape[parallel.RUN] / float(seconds)
+    rate = recipe.batch_size * mesh.shape[parallel.RUN] / float(seconds)
     return {"windows_per_second": rate, "windows_per_second_per_device": rate / mesh.devices.size}
 
 
-def surroundings(config: ml_collections.ConfigDict) -> Result:
+def measured_with(config: ml_collections.ConfigDict) -> Result:
     """What every result is told with: versions, devices, batch, precision; and the process's memory so far."""
     device = jax.devices()[0]
     in_use = (device.memory_stats() or {}).get("peak_bytes_in_use")
-    return experiment.surroundings() | {
-        "method": config.method,
-        "batch_size": experiment.resolve(config).batch_size,
-        "num_runs": config.num_runs,
-        "precision": config.get("precision", "float32"),
+    recipe = read_recipe(config, complete=False)
+    return surroundings() | {
+        "method": recipe.method,
+        "batch_size": recipe.batch_size,
+        "num_runs": recipe.num_runs,
+        "precision": recipe.precision,
         "peak_host_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "peak_device_mb": in_use and in_use >> 20,
     }

@@ -1,11 +1,13 @@
-"""How recordings lie on disk: one file per layout, each with a `list_clips(raw_dir, machine_types=, groups=)`."""
+"""How recordings lie on disk: one file per layout, each with its `DATASET`."""
 
+from asd_jax.clips import Machine
 from asd_jax.datasets import audioset, dcase2020, dcase2021, folder, tau2020
+from asd_jax.datasets.dataset import Dataset
 
-DATASETS = {
-    "dcase2020": dcase2020.list_clips,
-    "dcase2021": dcase2021.list_clips,
-    "tau2020": tau2020.list_clips,
-    "audioset": audioset.list_clips,
-    "folder": folder.list_clips,
-}
+_ALL = (dcase2020, dcase2021, tau2020, audioset, folder)
+DATASETS: dict[str, Dataset] = {module.DATASET.name: module.DATASET for module in _ALL}
+
+
+def is_machine(machine: Machine) -> bool:
+    """False for recordings of no machine, which are kept beside those of machines as proxy outliers."""
+    return machine[0] not in {dataset.other_sounds for dataset in DATASETS.values() if dataset.other_sounds}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from asd_jax.audio_files import audio_files
 from asd_jax.clips import Clip
+from asd_jax.datasets.dataset import Dataset
 from asd_jax.datasets.folder import choose_types, unzip_first, zip_files
 from asd_jax.errors import UserError
 
@@ -102,3 +103,6 @@ def _read_ids(segments: Path) -> set[str]:
                 )
             ids.add(row[0])
     return ids
+
+
+DATASET = Dataset(name="audioset", list_clips=list_clips, other_sounds=MACHINE_TYPE, tells_untaken=True)

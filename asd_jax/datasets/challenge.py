@@ -43,6 +43,12 @@ class Layout:
     groups: Mapping[str, str]
 
 
+def expected(layout: Layout) -> str:
+    """Where a challenge's clips lie."""
+    names = dict.fromkeys(folder.name for folder in layout.folders)
+    return f"DCASE {layout.year} has its clips in <machine type>/{{{','.join(names)}}} of dev_data and eval_data."
+
+
 def list_clips(
     layout: Layout,
     raw: Path,

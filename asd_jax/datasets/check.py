@@ -9,19 +9,10 @@ from typing import NamedTuple
 from asd_jax.audio import low_rates_told, open_audio
 from asd_jax.audio_files import unread_told
 from asd_jax.clips import Clip, with_channel
-from asd_jax.datasets import DATASETS, dcase2020, dcase2021, not_taken, tau2020
+from asd_jax.datasets import DATASETS, Dataset, not_taken
+from asd_jax.datasets.dataset import MachineCounts, RowKey
 from asd_jax.datasets.folder import find_manifest, taken_for
 from asd_jax.errors import UserError, one_line
-
-_CHALLENGES = {"dcase2020": dcase2020, "dcase2021": dcase2021}
-_ARCHIVES = {"dcase2020": dcase2020.ARCHIVES, "dcase2021": dcase2021.ARCHIVES, "tau2020": tau2020.ARCHIVES}
-
-
-_Key = tuple[str, str, str, str]
-"""(machine type, machine ID, part, domain) of a row."""
-
-_Counts = tuple[int, int, int]
-"""Training, normal test and anomalous test clips."""
 
 _MOST = "most"
 """As long as most clips of the machine, where no length is published."""
@@ -50,7 +41,7 @@ class Row:
     test_unlabelled: int
     seconds: float
     formats: tuple[str, ...]
-    expected: _Counts | None
+    expected: MachineCounts | None
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -105,46 +96,45 @@ def check(
         machine_types: only these; all where None.
         channel: of recordings that name none; then the clips of the challenges may have several.
     """
-    challenge = _CHALLENGES.get(dataset)
-    problems = not_taken.packed_zips(Path(raw_dir), machine_types) if challenge else []
+    asked = DATASETS[dataset]
+    problems = not_taken.packed_zips(Path(raw_dir), machine_types) if asked.expected else []
     try:
-        clips = with_channel(DATASETS[dataset](raw_dir, machine_types=machine_types, misfits=problems), channel)
+        clips = with_channel(asked.list_clips(raw_dir, machine_types=machine_types, misfits=problems), channel)
     except UserError as error:
         return Report((), (str(error), *problems), tuple(_unread(Path(raw_dir))))
-    machines: dict[_Key, list[Clip]] = {}
+    machines: dict[RowKey, list[Clip]] = {}
     for clip in clips:
-        domain = clip.domain if challenge is dcase2021 else ""
+        domain = clip.domain if asked.by_domain else ""
         machines.setdefault((clip.machine_type, clip.machine_id, clip.part, domain), []).append(clip)
-    expected = _published_counts(dataset)
-    if challenge:
-        found = {clip.machine_type for clip in clips}
-        absent = sorted(set(challenge.GROUPS) - found) if found & set(challenge.GROUPS) and not machine_types else []
+    if asked.expected:
+        found, published = {clip.machine_type for clip in clips}, set(asked.machine_types)
+        absent = sorted(published - found) if found & published and not machine_types else []
         if absent:
             problems.append(f"no clips of {', '.join(absent)}: download them, or name the machine types that you need.")
-        for key in expected:
+        for key in asked.counts:
             if key[0] in found:
                 machines.setdefault(key, [])
-    rows = [_row(key, machines[key], dataset, expected.get(key), sample_rate) for key in sorted(machines)]
-    around = _surroundings(Path(raw_dir), dataset, clips, problems, machine_types is None)
+    rows = [_row(key, machines[key], asked, sample_rate) for key in sorted(machines)]
+    around = _surroundings(Path(raw_dir), asked, clips, problems, machine_types is None)
     return Report(tuple(rows), tuple(problems), *map(tuple, around))
 
 
 def _surroundings(
-    raw: Path, dataset: str, clips: list[Clip], problems: list[str], all_types: bool
+    raw: Path, dataset: Dataset, clips: list[Clip], problems: list[str], all_types: bool
 ) -> tuple[list[str], list[str], list[str]]:
     """Warnings, and lines about folders and other files.
 
     Recordings of a challenge that are not taken are added to the problems.
     """
     warnings, folders, others = _unread(raw), [], []
-    if dataset == "folder" and not find_manifest(raw):
+    if dataset.name == "folder" and not find_manifest(raw):
         folders, unlabelled = taken_for(clips, raw)
         warnings += [unlabelled] if unlabelled else []
     if raw.is_dir() and all_types:
         recordings, others = not_taken.find(raw, clips, problems)
-        if challenge := _CHALLENGES.get(dataset):
-            problems += [f"{line}: {not_taken.expected(challenge.LAYOUT)}" for line in recordings]
-        elif dataset != "audioset":  # listing it has said so already
+        if dataset.expected:
+            problems += [f"{line}: {dataset.expected}" for line in recordings]
+        elif not dataset.tells_untaken:
             warnings += [f"{line}." for line in recordings]
     return warnings, folders, others
 
@@ -173,40 +163,23 @@ def _told(report: Report) -> list[tuple[str, Sequence[str]]]:
     return [("Taken for:", report.folders), ("Also there:", report.others), ("Warnings:", report.all_warnings)]
 
 
-def _published_counts(dataset: str) -> dict[_Key, _Counts]:
-    by_domain = {
-        "dcase2020": {"": dcase2020.CLIP_COUNTS},
-        "dcase2021": dcase2021.CLIP_COUNTS,
-        "tau2020": {"": tau2020.CLIP_COUNTS},
-    }
-    return {
-        (machine_type, machine_id, part, domain): counts
-        for domain, parts in by_domain.get(dataset, {}).items()
-        for part, types in parts.items()
-        for machine_type, ids in types.items()
-        for machine_id, counts in ids.items()
-    }
-
-
-def _row(key: _Key, clips: list[Clip], dataset: str, expected: _Counts | None, sample_rate: int) -> Row:
+def _row(key: RowKey, clips: list[Clip], dataset: Dataset, sample_rate: int) -> Row:
     machine_type, _, part, _ = key
+    expected = dataset.counts.get(key)
     train = sum(clip.split == "train" for clip in clips)
     tests = Counter(clip.label for clip in clips if clip.split == "test")
     found = (train, tests[0], tests[1])
     unlabelled = tests[None]
-    if challenge := _CHALLENGES.get(dataset):
-        required = sample_rate, challenge.CLIP_SECONDS.get(machine_type, _MOST)
-    else:
-        required = None, None
+    required = (sample_rate, dataset.seconds.get(machine_type, _MOST)) if dataset.mono else (None, None)
     seconds, formats, problems, rates = _headers(clips, *required)
     low = None if required[0] else low_rates_told(rates, sample_rate)
     if expected:
-        archives = {split: _ARCHIVES[dataset][part, split].format(machine_type) for split in ("train", "test")}
+        archives = {split: dataset.archives[part, split].format(machine_type) for split in ("train", "test")}
         problems = _missing(archives, found, unlabelled, expected) + problems
     return Row(*key, *found, unlabelled, seconds, formats, expected, tuple(problems), (low,) if low else ())
 
 
-def _missing(archives: dict[str, str], found: _Counts, unlabelled: int, expected: _Counts) -> list[str]:
+def _missing(archives: dict[str, str], found: MachineCounts, unlabelled: int, expected: MachineCounts) -> list[str]:
     """What differs from the published numbers; unlabelled test clips are compared by their sum."""
     compared = [("training", found[0], expected[0], "train")]
     if unlabelled or not any(found[1:]):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from asd_jax.clips import Clip
 from asd_jax.datasets import challenge
+from asd_jax.datasets.dataset import Dataset, flat_counts
 
 GROUPS = {
     "fan": "MIMII",
@@ -92,3 +93,15 @@ def list_clips(
     """
     raw = Path(raw_dir)
     return challenge.list_clips(LAYOUT, raw, challenge.read_labels(raw), machine_types, groups, misfits)
+
+
+DATASET = Dataset(
+    name="dcase2020",
+    list_clips=list_clips,
+    mono=True,
+    machine_types=tuple(GROUPS),
+    counts=flat_counts(CLIP_COUNTS),
+    seconds=CLIP_SECONDS,
+    archives=ARCHIVES,
+    expected=challenge.expected(LAYOUT),
+)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from asd_jax.clips import Clip
 from asd_jax.datasets import challenge
+from asd_jax.datasets.dataset import Dataset, flat_counts
 from asd_jax.errors import UserError
 from asd_jax.label_list import LabelList, read_rows, without_extension
 
@@ -147,3 +148,16 @@ def _read_ground_truth(path: Path) -> dict[str, int]:
             raise UserError(f"{path} line {line} lists {row[0]} a second time: expected every clip once.")
         labels[name] = label
     return labels
+
+
+DATASET = Dataset(
+    name="dcase2021",
+    list_clips=list_clips,
+    mono=True,
+    by_domain=True,
+    machine_types=tuple(GROUPS),
+    counts={key: counts for domain in DOMAINS for key, counts in flat_counts(CLIP_COUNTS[domain], domain).items()},
+    seconds=CLIP_SECONDS,
+    archives=ARCHIVES,
+    expected=challenge.expected(LAYOUT),
+)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from asd_jax.audio_files import audio_files
 from asd_jax.clips import Clip, Machine
+from asd_jax.datasets.dataset import Dataset
 from asd_jax.errors import UserError, is_one_line, one_line
 
 DEFAULT_GROUP = "default"
@@ -252,3 +253,6 @@ def _train_is_normal(label: int | None, split: str, where: str) -> int | None:
     if label == 1:
         raise UserError(f"{where}: an anomaly among the training clips, which must be normal; move it to test.")
     return 0
+
+
+DATASET = Dataset(name="folder", list_clips=list_clips)

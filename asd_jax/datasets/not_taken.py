@@ -9,7 +9,6 @@ from pathlib import Path
 
 from asd_jax.audio_files import SUFFIXES, UNREAD, files_below
 from asd_jax.clips import Clip
-from asd_jax.datasets.challenge import Layout
 from asd_jax.datasets.folder import zip_files
 
 _LISTS = re.compile(r"eval_data_list\.csv|ground_truth_.+\.csv|manifest\.csv|balanced_train_segments\.csv")
@@ -34,12 +33,6 @@ def find(raw: Path, clips: Iterable[Clip], misfits: Iterable[str]) -> tuple[list
             counts = recordings if path.name.lower().endswith(SUFFIXES) else others
             counts[str(path.parent.relative_to(raw)), path.suffix.lower()] += 1
     return _lines(recordings), _lines(others)
-
-
-def expected(layout: Layout) -> str:
-    """Where a challenge's clips lie."""
-    names = dict.fromkeys(folder.name for folder in layout.folders)
-    return f"DCASE {layout.year} has its clips in <machine type>/{{{','.join(names)}}} of dev_data and eval_data."
 
 
 def packed_zips(raw: Path, machine_types: Sequence[str] | None) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from asd_jax.audio_files import audio_files
 from asd_jax.clips import Clip
+from asd_jax.datasets.dataset import Dataset, flat_counts
 from asd_jax.datasets.folder import choose_types, unzip_first, zip_files
 from asd_jax.errors import UserError
 
@@ -57,3 +58,12 @@ def list_clips(
     choose_types({MACHINE_TYPE}, machine_types, raw)
     group = (groups or {}).get(MACHINE_TYPE, MACHINE_TYPE)
     return sorted(Clip(MACHINE_TYPE, MACHINE_ID, "train", str(path), group=group) for path in files)
+
+
+DATASET = Dataset(
+    name="tau2020",
+    list_clips=list_clips,
+    other_sounds=MACHINE_TYPE,
+    counts=flat_counts(CLIP_COUNTS),
+    archives=ARCHIVES,
+)

@@ -24,14 +24,16 @@ import jax
 import jax.export
 import numpy as np
 
-from asd_jax import detection, features, locks, manifest, recordings, scoring
+from asd_jax import features, locks, manifest, recordings
 from asd_jax.clips import Machine
 from asd_jax.datasets import synthetic_sound
-from asd_jax.detector import Detector, load_detector
 from asd_jax.errors import UserError
 from asd_jax.export import example, litert
 from asd_jax.export.program import Program, Weights, make
 from asd_jax.progress import tqdm
+from asd_jax.scoring.detector import Detector, load_detector
+from asd_jax.scoring.held_back import held_back_scores
+from asd_jax.scoring.trained import Trained
 from asd_jax.stored_json import read_json
 
 PLATFORMS = ("cpu", "cuda", "tpu")
@@ -92,17 +94,17 @@ def export_workdir(
             example.WEIGHTS: _npz(weights),
         }
         if to_litert:
-            files[_LITERT] = litert.convert(program, weights, trained.config.method)
+            files[_LITERT] = litert.convert(program, weights, trained.recipe.method)
         model = {
             "machine_type": machine[0],
             "machine_id": machine[1],
-            "method": trained.config.method,
+            "method": trained.recipe.method,
             "threshold": detector.threshold,
             "target_fpr": target_fpr,
             "sample_rate": preset.sample_rate,
             "channel": detector.channel,
             "samples": samples,
-            "window_frames": trained.config.window,
+            "window_frames": trained.recipe.window,
             "window_starts": program.starts.tolist(),
             "features": dataclasses.asdict(preset),
             "wave_statistics": detector.statistics and dataclasses.asdict(detector.statistics),
@@ -163,17 +165,17 @@ def _check_own(out: pathlib.Path) -> None:
         )
 
 
-def _seconds_of_clips(trained: scoring.Trained, machine: Machine) -> float:
+def _seconds_of_clips(trained: Trained, machine: Machine) -> float:
     """The mean length of the machine's prepared clips."""
-    prepared = manifest.read_manifest(trained.config.data_dir)
+    prepared = manifest.read_manifest(trained.recipe.data_dir)
     if prepared is None or machine not in prepared.machines:
-        raise UserError(f"{trained.config.data_dir} has no clips of {'/'.join(machine)} any more: give --seconds=10.")
+        raise UserError(f"{trained.recipe.data_dir} has no clips of {'/'.join(machine)} any more: give --seconds=10.")
     records = prepared.machines[machine]
     return records.seconds / sum(records.clips.values())
 
 
-def _check_length(trained: scoring.Trained, samples: int) -> None:
-    preset, window = features.PRESETS[trained.config.features], trained.config.window
+def _check_length(trained: Trained, samples: int) -> None:
+    preset, window = features.PRESETS[trained.recipe.features], trained.recipe.window
     needed = max((window - 1) * preset.hop, preset.n_fft)
     if samples < needed:
         raise UserError(
@@ -215,7 +217,7 @@ def _checked(folder: pathlib.Path, program: Program, detector: Detector, source:
     differences = {name: float(np.abs(given - expected).max()) for name, given in by_file.items()}
     scores_there = list(expected)
     if len(waves) < _FEW:
-        held_back = detection.held_back_scores(detector.workdir, detector.trained)
+        held_back = held_back_scores(detector.scorer)
         scores_there += held_back.get("/".join(detector.machine), {}).values()
     score_range, difference = float(np.ptp(scores_there)), float(np.max([*differences.values()]))
     if not score_range:

@@ -7,11 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asd_jax import detection
-from asd_jax.detector import Detector
-from asd_jax.export import device_features, device_inlier
+from asd_jax.backends import BACKENDS
+from asd_jax.export import device_features
 from asd_jax.features import FeaturePreset, WaveStatistics
 from asd_jax.methods import Method
+from asd_jax.scoring.detector import Detector
 
 Weights = dict[str, np.ndarray | jax.Array]
 """Names like "params/Conv_0/kernel" -> arrays with a leading axis of runs."""
@@ -30,7 +30,7 @@ class Program:
         method: the system.
         product: the machine's place among the workdir's.
         samples: of a clip.
-        inlier: kind of the inlier models: "gmm", "lof", or "none"; None for a system that scores windows itself.
+        inlier: kind of the inlier models, a key of `BACKENDS`; None for a system that scores windows itself.
         p: components of a mixture, or neighbours.
     """
 
@@ -66,12 +66,10 @@ class Program:
         """The scores by one run of a clip's log-mel [frames, mels] and of its windows."""
         outputs = self._outputs(weights["params"], weights["batch_stats"], log_mel)
         if self.inlier is None:
-            scores = outputs["score"]
-        elif self.inlier == "none":
-            scores = -jax.nn.sigmoid(outputs["product"][:, self.product])
-        else:
-            scores = device_inlier.segment_scores(weights["inlier"], outputs["embedding"], self.p)
-        return {"score": device_inlier.clip_score(self.inlier, scores), "window_score": scores}
+            return {"score": outputs["score"].mean(), "window_score": outputs["score"]}
+        backend = BACKENDS[self.inlier]
+        scores = backend.device_segment_scores(weights.get("inlier", {}), outputs, self.product, self.p)
+        return {"score": backend.device_clip_score(scores), "window_score": scores}
 
     def _outputs(self, params: dict, batch_stats: dict, log_mel: jax.Array) -> dict[str, jax.Array]:
         """The outputs [windows, ...] for all windows, a chunk of them at a time; the last window fills the last one."""
@@ -95,17 +93,14 @@ def make(detector: Detector, samples: int) -> tuple[Program, Weights]:
     Raises:
         UserError: the inlier models cannot be fitted.
     """
-    trained, config, inlier, p = detector.trained, detector.trained.config, None, 0
+    trained, choice = detector.trained, detector.scorer.choice
     states = jax.device_get([(group.params, group.batch_stats) for group in trained.states])
-    params, batch_stats = jax.tree.map(lambda *x: np.concatenate(x)[: config.num_runs], *states)
+    params, batch_stats = jax.tree.map(lambda *x: np.concatenate(x)[: trained.recipe.num_runs], *states)
     weights = {"params": params, "batch_stats": batch_stats}
-    if "inlier" in config:
-        inlier, p, seed = detection.inlier_choice(detector.workdir)
-        if inlier != "none":
-            steps = enumerate(detector.trained.steps)
-            runs = [detection.inlier_models(detector.workdir, run, inlier, p, seed, step) for run, step in steps]
-            runs = [device_inlier.arrays(models, detector.machine[1]) for models in runs]
-            weights["inlier"] = jax.tree.map(lambda *x: np.stack(x), *runs)
+    if choice:
+        runs = [models.models[detector.machine].arrays() for models in detector.scorer.models]
+        weights["inlier"] = jax.tree.map(lambda *x: np.stack(x), *runs)
     product = trained.product(detector.machine)
-    program = Program(detector.preset, detector.statistics, trained.method, product, samples, inlier, p)
+    of_choice = (choice.kind, choice.p) if choice else (None, 0)
+    program = Program(detector.preset, detector.statistics, trained.method, product, samples, *of_choice)
     return program, flax.traverse_util.flatten_dict(weights, sep="/")

@@ -5,12 +5,16 @@ clip.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from asd_jax.methods import recipe
+from asd_jax.methods.recipe import EveryWindow, ExponentialDecay, key
 from asd_jax.models.autoencoder import DenseAutoencoder
+from asd_jax.models.layers import DATA
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +58,61 @@ class Autoencoder:
     def starts(self, frames: int) -> np.ndarray:
         """Every window of a clip."""
         return np.arange(0, frames - self.window + 1, self.hop)
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """Keys of `DenseAutoencoder`."""
+
+    widths: tuple[int, ...] = key((128, 128, 128, 8, 128, 128, 128), within=(1, 2**16))  # of the hidden layers
+    kernel_gain: float = key(2.0, within=(1e-6, 1000))  # variance of the weights before training, of Xavier's
+    bias: float = key(0.01, within=(-1000, 1000))  # before training
+    momentum: float = key(0.9, within=(0, 0.999999))  # of BatchNorm
+    epsilon: float = key(1e-5, within=(1e-12, 1))  # of BatchNorm
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe(recipe.Recipe):
+    """The values of paper 1's released code (its text says "batch size 512, learning rate decay one")."""
+
+    method: str = "autoencoder"
+    title: ClassVar[str] = "an autoencoder of normal sound, whose error is the score"
+
+    # Data
+    machine_type: str = key("", needed=True)
+    machine_id: str = key("")  # empty: one model for all IDs of the type
+    held_back: int = key(0, within=(0, 10**6))  # normal clips of each ID kept from training; paper: 0
+    window: int = key(5, within=(1, 10**4))  # frames
+    hop: int = key(1, within=(1, 10**6))  # frames between the windows of a clip, in training and scoring
+
+    network: Network = Network()
+
+    # Training
+    batch_size: int = key(512, within=(1, 2**20))
+    learning_rate_decay: float = key(1.0, within=(1e-3, 1))  # factor per epoch
+    beta2: float = key(0.999, within=(0, 1))  # Adam
+
+    # Housekeeping
+    # Steps that the devices take without the host, with all log-mels on them; None: one, of windows that the host
+    # cuts out. It changes numbers by float rounding only.
+    steps_per_dispatch: int | None = key(32, within=(1, 10**4), trains=False)
+    checkpoint_epochs: int = key(10, within=(1, 10**6))  # epochs between checkpoints
+
+    @property
+    def sampler(self) -> EveryWindow:
+        """All windows of the machine."""
+        return EveryWindow(self.hop)
+
+    @property
+    def schedule(self) -> ExponentialDecay:
+        """A rate that may fall every epoch."""
+        return ExponentialDecay(self.learning_rate, self.learning_rate_decay)
+
+    def build(self, machines: int) -> Autoencoder:
+        """One network, whatever the number of machines."""
+        del machines
+        network = DenseAutoencoder(**vars(self.network), axis_name=DATA, dtype=jnp.dtype(self.precision))
+        return Autoencoder(network, self.window, self.n_mels, self.hop)
 
 
 def _vectors(log_mels: jax.Array) -> jax.Array:

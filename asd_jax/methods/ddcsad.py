@@ -12,13 +12,18 @@ one half.
 """
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from asd_jax.embeddings import segment_starts
+from asd_jax.features import PRESETS
+from asd_jax.methods import recipe
+from asd_jax.methods.encoder import Network, build_encoder
+from asd_jax.methods.recipe import DOMAINS, OUTLIER_SETS, HalfOutliers, OneCycle, key
+from asd_jax.methods.segments import segment_starts
 from asd_jax.models.efficientnet import Encoder
 from asd_jax.models.layers import mean_over_devices
 
@@ -105,6 +110,51 @@ class Ddcsad:
     def starts(self, frames: int) -> np.ndarray:
         """Ten overlapping segments, as paper 2's."""
         return segment_starts(frames, self.window)
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe(recipe.Recipe):
+    """What is known of the system, and what was chosen."""
+
+    method: str = "ddcsad"
+    title: ClassVar[str] = "an EfficientNet that tells one product ID from other sounds, by class centroids too"
+
+    # Data
+    features: str = key("paper2", among=tuple(PRESETS))
+    machine_type: str = key("", needed=True)
+    machine_id: str = key("", needed=True)  # the product ID
+    domains: tuple[str, ...] = key(("source",), among=DOMAINS)  # of the clips to train on and to evaluate; none: all
+    outlier_set: str = key("all", among=OUTLIER_SETS)  # negatives: all other machines
+    num_outliers: int | None = key(None, within=(1, 10**9))  # how many clips of the set; None: all
+    validation_share: float = key(0.1, within=(1e-6, 1))  # of the clips of every machine; they choose the epoch
+    window: int = key(126, within=(1, 10**4))  # frames: 2 s
+
+    # Network, losses, score
+    network: Network = Network()
+    metric_weight: float = key(1.0, within=(0, 1e9))
+    distance_weight: float = key(0.5, within=(0, 1))  # of the score; the probability has the rest
+
+    # Training
+    batch_size: int = key(64, within=(2, 2**20))  # half of the product ID
+    num_epochs: int = key(300, within=(1, 10**6))
+    learning_rate: float = key(1e-3, within=(1e-12, 1))  # at its highest
+    weight_decay: float = key(0.0, within=(0, 1e9))
+    validation_epochs: int = key(1, within=(1, 10**6))  # epochs between measurements of the validation loss
+
+    @property
+    def sampler(self) -> HalfOutliers:
+        """Half of the windows are of other machines."""
+        return HalfOutliers(self.outlier_set, self.num_outliers)
+
+    @property
+    def schedule(self) -> OneCycle:
+        """One cycle over the whole training."""
+        return OneCycle(self.learning_rate)
+
+    def build(self, machines: int) -> Ddcsad:
+        """The classifier of one product ID."""
+        encoder = build_encoder(self, machines)
+        return Ddcsad(encoder, self.window, self.n_mels, self.metric_weight, self.distance_weight)
 
 
 def _unit(x: jax.Array) -> jax.Array:

@@ -5,13 +5,16 @@ averaged over the snippets of a clip.
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from asd_jax.models.maf import MAF
+from asd_jax.methods import recipe
+from asd_jax.methods.recipe import BandStatistics, EveryWindow, ExponentialDecay, key
+from asd_jax.models.layers import DATA
+from asd_jax.models.maf import INPUT_ORDERS, MAF
 
 SCORES = ("own_id", "all_ids")
 
@@ -36,7 +39,7 @@ class Maf:
     score: str = "own_id"
 
     def init(self, key: jax.Array) -> tuple[dict, dict]:
-        """Fresh parameters; statistics of the flow's BatchNorm and of the mel bands, which `with_bands` sets."""
+        """Fresh parameters; statistics of the flow's BatchNorm and of the mel bands, which `Recipe.begin` sets."""
         x, condition = jnp.zeros((1, self.window * self.n_mels)), jnp.zeros(1, jnp.int32)
         variables = self.network.init(key, x, condition, train=False)
         bands = {"mean": jnp.zeros(self.n_mels), "std": jnp.ones(self.n_mels)}
@@ -88,7 +91,65 @@ class Maf:
         return x.swapaxes(1, 2).reshape(len(x), -1), self.window * jnp.log(bands["std"]).sum()
 
 
-def with_bands(batch_stats: dict, mean: np.ndarray, std: np.ndarray) -> dict:
-    """Batch statistics (of several runs) with the mean and the deviation of the mel bands [mels]."""
-    runs = len(batch_stats["bands"]["mean"])
-    return batch_stats | {"bands": {"mean": jnp.tile(mean, (runs, 1)), "std": jnp.tile(std, (runs, 1))}}
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """Keys of `MAF`."""
+
+    blocks: int = key(4, within=(1, 50))
+    hidden: int = key(2048, within=(1, 2**14))  # units of a hidden layer
+    hidden_layers: int = key(1, within=(1, 50))  # from hidden to hidden, after the one from the inputs
+    input_order: str = key("sequential", among=INPUT_ORDERS)  # of the first block, reversed from block to block
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe(recipe.Recipe):
+    """The sizes that paper 1 names; what is not published is chosen here."""
+
+    method: str = "maf"
+    title: ClassVar[str] = "a masked autoregressive flow: the less probable a sound, the higher its score"
+    papers_machines: ClassVar[int] = 41
+
+    # Data; without a machine type and ID, one model for all machines
+    validation_share: float = key(0.1, within=(1e-6, 1))  # of the clips of every machine; they choose the epoch
+    standardise_bands: bool = key(True)  # mel bands to mean 0 and variance 1
+    window: int = key(4, within=(1, 10**4))  # frames of a snippet
+    hop: int = key(4, within=(1, 10**6))  # frames between a clip's snippets, in training and scoring: no overlap
+
+    network: Network = Network()
+
+    # Training
+    batch_size: int = key(512, within=(1, 2**20))
+    num_epochs: int = key(50, within=(1, 10**6))
+    learning_rate_decay: float = key(1.0, within=(1e-3, 1))  # factor per epoch
+    beta2: float = key(0.999, within=(0, 1))  # Adam
+    validation_epochs: int = key(1, within=(1, 10**6))  # epochs between measurements of the validation loss
+
+    # Scoring
+    score: str = key("own_id", among=SCORES)  # the density given the clip's own ID; or the mean density given any
+
+    # Housekeeping
+    # Steps that the devices take without the host, with all log-mels on them; None: one, of windows that the host
+    # cuts out. It changes numbers by float rounding only.
+    steps_per_dispatch: int | None = key(8, within=(1, 10**4), trains=False)
+
+    @property
+    def sampler(self) -> EveryWindow:
+        """All snippets of all machines."""
+        return EveryWindow(self.hop)
+
+    @property
+    def schedule(self) -> ExponentialDecay:
+        """A rate that may fall every epoch."""
+        return ExponentialDecay(self.learning_rate, self.learning_rate_decay)
+
+    def build(self, machines: int) -> Maf:
+        """One flow, given the machine."""
+        network = MAF(machines, **vars(self.network), axis_name=DATA, dtype=jnp.dtype(self.precision))
+        return Maf(network, self.window, self.n_mels, self.hop, self.score)
+
+    def begin(self, params: dict, batch_stats: dict, bands: BandStatistics) -> tuple[dict, dict]:
+        """Knows mean and deviation of the mel bands, where they are standardised."""
+        if not self.standardise_bands:
+            return params, batch_stats
+        mean, std = bands()
+        return params, batch_stats | {"bands": {"mean": mean, "std": std}}

@@ -2,23 +2,42 @@
 
 A batch holds as many windows of the target machine type, of all its product IDs, as of other machine types. The
 machine head tells the two apart by the norm of the embedding; the product head tells the target's IDs apart. What is
-kept is the embedding: how far it lies from those of normal clips is the anomaly score (`asd_jax.inlier`).
+kept is the embedding: how far it lies from those of normal clips is the anomaly score (`asd_jax.backends`).
 """
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from asd_jax.embeddings import segment_starts
+from asd_jax.features import PRESETS
+from asd_jax.methods import recipe
+from asd_jax.methods.encoder import Network, build_encoder
+from asd_jax.methods.recipe import DOMAINS, OUTLIER_SETS, BandStatistics, HalfOutliers, InlierChoice, OneCycle, key
+from asd_jax.methods.segments import segment_starts
 from asd_jax.models.efficientnet import Encoder
 from asd_jax.models.layers import mean_over_devices
+from asd_jax.models.timm_weights import load_backbone
 
-SCHEDULES = ("always", "falling", "rising")
-DOMAINS = ("log", "power")
+TABLE_1 = {
+    # learning rate, batch size, lambda, h, p
+    "fan": (0.001, 32, 0.1, "gmm", 16),
+    "gearbox": (0.001, 128, 10.0, "gmm", 64),
+    "pump": (0.001, 128, 10.0, "gmm", 2),
+    "valve": (0.0005, 128, 10.0, "gmm", 32),
+    "slider": (0.001, 128, 10.0, "gmm", 2),
+    "ToyCar": (0.001, 128, 10.0, "lof", 16),
+    "ToyTrain": (0.0005, 32, 0.1, "lof", 8),
+}
+"""What the paper chose for every machine type."""
+
+_OTHER_TYPES = (0.001, 32, 1.0, "gmm", 2)
+"""For types that the paper does not know; our choice."""
+
+_BY_TYPE = ("learning_rate", "batch_size", "product_weight", "inlier", "inlier_p")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,3 +212,78 @@ def mix(key: jax.Array, samples: Samples, mixup: Mixup, progress: jax.Array, axi
     else:
         log_mel = blend(samples.log_mel, partner.log_mel)
     return Samples(log_mel, blend(samples.target, partner.target), blend(samples.products, partner.products))
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe(recipe.Recipe):
+    """The values of the paper's text; None is that of Table I for the machine type."""
+
+    method: str = "multitask"
+    title: ClassVar[str] = (
+        "an EfficientNet trained on product IDs and machine types, and inlier models on its embeddings"
+    )
+    papers_machines: ClassVar[int] = 7
+
+    # Data
+    features: str = key("paper2", among=tuple(PRESETS))
+    machine_type: str = key("", needed=True)
+    machine_id: str = key("")  # product IDs, joined by commas; empty: all of the type
+    domains: tuple[str, ...] = key(("source",), among=DOMAINS)  # of the clips to train on and to evaluate; none: all
+    outlier_set: str = key("other_types", among=OUTLIER_SETS)  # what the machine loss tells the target type from
+    num_outliers: int | None = key(None, within=(1, 10**9))  # how many clips of the set; None: all
+    validation_share: float = key(0.1, within=(1e-6, 1))  # of every ID's clips, to choose the epoch and fit models
+    window: int = key(126, within=(1, 10**4))  # frames: 2 s
+
+    # Network
+    network: Network = Network()
+    init_from: str = key("")  # a safetensors file of a published EfficientNet-B0
+
+    # Losses and Mixup
+    machine_weight: float = key(1.0, within=(0, 1e9))
+    product_weight: float | None = key(None, within=(0, 1e9))  # lambda
+    soft_targets: bool = key(True)  # Eq. 1 weights samples by how much of the target they hold
+    mixup_alpha: float = key(0.2, within=(0, 1000))  # 0: no Mixup
+    mixup_domain: str = key("log", among=("log", "power"))
+    mixup_schedule: str = key("always", among=("always", "falling", "rising"))  # probability that a batch is mixed
+
+    # Training
+    batch_size: int | None = key(None, within=(2, 2**20))  # half of the target type
+    num_epochs: int = key(300, within=(1, 10**6))
+    learning_rate: float | None = key(None, within=(1e-12, 1))  # at its highest
+    weight_decay: float = key(0.0, within=(0, 1e9))
+    validation_epochs: int = key(1, within=(1, 10**6))  # epochs between measurements of the validation loss
+
+    # Scoring
+    inlier: str | None = key(None, among=("gmm", "lof", "none"), trains=False)  # none: mean product probability
+    inlier_p: int | None = key(None, within=(1, 10**4), trains=False)  # components or neighbours
+
+    @property
+    def sampler(self) -> HalfOutliers:
+        """Half of the windows are of other machine types."""
+        return HalfOutliers(self.outlier_set, self.num_outliers)
+
+    @property
+    def schedule(self) -> OneCycle:
+        """One cycle over the whole training."""
+        return OneCycle(self.learning_rate)
+
+    @property
+    def inlier_choice(self) -> InlierChoice:
+        """What scores the embeddings."""
+        return InlierChoice(self.inlier, self.inlier_p)
+
+    def resolved(self) -> "Recipe":
+        """With the values of Table I where nothing else was asked for."""
+        of_type = dict(zip(_BY_TYPE, TABLE_1.get(self.machine_type, _OTHER_TYPES), strict=True))
+        return dataclasses.replace(self, **{k: v for k, v in of_type.items() if getattr(self, k) is None})
+
+    def build(self, machines: int) -> MultiTask:
+        """One encoder for all product IDs."""
+        mixup = Mixup(self.mixup_alpha, self.mixup_domain, self.mixup_schedule)
+        losses = (self.machine_weight, self.product_weight, self.soft_targets)
+        return MultiTask(build_encoder(self, machines), self.window, self.n_mels, mixup, *losses)
+
+    def begin(self, params: dict, batch_stats: dict, bands: BandStatistics) -> tuple[dict, dict]:
+        """Has published weights in its backbone, where a file of them is given."""
+        del bands
+        return load_backbone(self.init_from, params, batch_stats) if self.init_from else (params, batch_stats)

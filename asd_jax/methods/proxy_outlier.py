@@ -5,12 +5,16 @@ network is trained by binary cross-entropy; its logit, averaged over the windows
 """
 
 import dataclasses
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
+from asd_jax.methods import recipe
+from asd_jax.methods.recipe import OUTLIER_SETS, ExponentialDecay, HalfOutliers, key
+from asd_jax.models.layers import DATA
 from asd_jax.models.resnet import ResNet
 
 
@@ -64,3 +68,56 @@ class ProxyOutlier:
     def starts(self, frames: int) -> np.ndarray:
         """Every window of a clip (section 3)."""
         return np.arange(0, frames - self.window + 1, self.hop)
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """Keys of `ResNet`."""
+
+    blocks: tuple[int, ...] = key((4, 4, 4), within=(1, 50), length=3)  # residual blocks per stage
+    width: int = key(64, within=(1, 2**14))  # channels of the first stage
+    fixup: bool = key(False)  # initialise as the released code does
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe(recipe.Recipe):
+    """The values of the paper's text."""
+
+    method: str = "proxy_outlier"
+    title: ClassVar[str] = "a ResNet that tells the machine's normal sound from other sounds (proxy outliers)"
+
+    # Data
+    machine_type: str = key("", needed=True)
+    machine_id: str = key("", needed=True)
+    # a: same type, b: other types of the recording group, c: a and b, d: other groups, all; e: TAU 2020, f: AudioSet
+    outlier_set: str = key("c", among=OUTLIER_SETS)
+    num_outliers: int | None = key(None, within=(1, 10**9))  # how many clips of the set; None: all
+    outlier_crop: str = key("random", among=("random", "last"))  # which window of a clip of e or f is shown
+    held_back: int = key(0, within=(0, 10**6))  # normal clips kept from training, to set a decision threshold; paper: 0
+    window: int = key(256, within=(17, 10**4))  # frames
+
+    network: Network = Network()
+
+    # Training
+    batch_size: int = key(64, within=(2, 2**20))  # half normal, half outliers
+    learning_rate_decay: float = key(0.99, within=(1e-3, 1))  # factor per epoch
+    beta2: float = key(0.99, within=(0, 1))  # Adam
+
+    # Scoring
+    score_hop: int = key(1, within=(1, 10**6))  # frames between a clip's windows; 15 costs 15 times less, scores alike
+
+    @property
+    def sampler(self) -> HalfOutliers:
+        """Half of the windows are outliers."""
+        return HalfOutliers(self.outlier_set, self.num_outliers, self.outlier_crop == "last")
+
+    @property
+    def schedule(self) -> ExponentialDecay:
+        """A rate that falls every epoch."""
+        return ExponentialDecay(self.learning_rate, self.learning_rate_decay)
+
+    def build(self, machines: int) -> ProxyOutlier:
+        """The detector of one machine."""
+        del machines
+        network = ResNet(**vars(self.network), dtype=jnp.dtype(self.precision), axis_name=DATA)
+        return ProxyOutlier(network, self.window, self.n_mels, self.score_hop)

@@ -15,6 +15,9 @@ from jax import lax
 Array = jax.Array
 Tree = TypeVar("Tree")
 
+DATA = "data"
+"""The mesh axis that a batch is split over."""
+
 _CHUNK = 2
 """Images whose patches are laid out at a time: as many as stay in the cache until their product is taken."""
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from asd_jax import detection
 from asd_jax.audio import read_audio
 from asd_jax.clips import Clip, StoredClip
 from asd_jax.datasets import DATASETS
@@ -67,16 +66,15 @@ def cut(findings: Findings, part: Part, names: Sequence[str], raw_dir: str | Non
     wanted = {part.clips[name]: name for name in names if name in part.clips}
     if findings.store is None or not wanted:
         return {}
-    found = [one for one in findings.store.clips(part.machine, "test") if one[0] in wanted]
-    clips, log_mels = zip(*found, strict=True)
-    trained, preset = findings.trained, findings.store.preset
-    scores = detection.window_scores(trained, findings.workdir, clips, log_mels)
+    log_mels = {clip: log_mel for clip, log_mel in findings.store.clips(part.machine, "test") if clip in wanted}
+    clips, trained, preset = list(log_mels), findings.scorer.trained, findings.store.preset
     paths = _recordings(findings, part, clips, raw_dir)
     excerpts, channel = {}, findings.store.find(part.machine).channel
-    for clip, log_mel, of_windows in zip(clips, log_mels, scores, strict=True):
+    for clip, of_windows in findings.scorer.window_scores(log_mels.items()):
+        log_mel = log_mels[clip]
         starts = np.asarray(trained.method.starts(len(log_mel)))
         wave = _read(paths[clip], preset.sample_rate, channel) if clip in paths else None
-        excerpts[wanted[clip]] = _around_highest(preset, log_mel, starts, trained.config.window, of_windows, wave)
+        excerpts[wanted[clip]] = _around_highest(preset, log_mel, starts, trained.recipe.window, of_windows, wave)
     return excerpts
 
 
@@ -108,7 +106,7 @@ def _recordings(
         return {}
     dataset = findings.store.find(part.machine).dataset
     try:
-        listed = DATASETS[dataset](raw_dir, machine_types=[part.machine[0]])
+        listed = DATASETS[dataset].list_clips(raw_dir, machine_types=[part.machine[0]])
     except UserError as error:  # of several workdirs, one may be of another data set
         findings.notes.append(f"No sound of {part.name}: {error}")
         return {}

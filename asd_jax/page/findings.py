@@ -8,16 +8,22 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import ml_collections
 import numpy as np
 from etils import epath
 
-from asd_jax import detection, epoch_log, evaluation, experiment, metrics, records, scoring
+from asd_jax import evaluation, metrics, records
 from asd_jax.clips import Machine, StoredClip
+from asd_jax.epoch_log import read_epochs
 from asd_jax.errors import UserError
 from asd_jax.label_list import LabelList, label_in_name, read_label_list, without_extension
+from asd_jax.methods import Recipe
+from asd_jax.recipes.workdir import Summary, Workdir
 from asd_jax.records import UNLABELLED
 from asd_jax.score_files import file_name, read_scores
+from asd_jax.scoring.held_back import held_back_scores
+from asd_jax.scoring.scorer import Scorer
+from asd_jax.scoring.thresholds import gamma_threshold
+from asd_jax.scoring.trained import load_trained
 
 
 class Measure(NamedTuple):
@@ -130,7 +136,7 @@ class Findings:
 
     Attributes:
         workdir: its path.
-        trained: the networks, and the config.
+        scorer: the networks, and the recipe.
         summary: training.json.
         surroundings: what it was trained on; empty where nobody kept that.
         epochs: the lines of metrics.jsonl.
@@ -140,8 +146,8 @@ class Findings:
     """
 
     workdir: str
-    trained: scoring.Trained
-    summary: dict
+    scorer: Scorer
+    summary: Summary
     surroundings: dict
     epochs: list[dict]
     parts: tuple[Part, ...]
@@ -149,8 +155,8 @@ class Findings:
     notes: list[str]
 
     @property
-    def config(self) -> ml_collections.ConfigDict:
-        return self.trained.config
+    def recipe(self) -> Recipe:
+        return self.scorer.trained.recipe
 
 
 def find(workdir: str, labels_csv: str | None, target_fpr: float, score_hop: int | None) -> Findings:
@@ -165,11 +171,11 @@ def find(workdir: str, labels_csv: str | None, target_fpr: float, score_hop: int
     Raises:
         UserError: it is no workdir, has no checkpoint, or its test clips cannot be scored.
     """
-    trained = scoring.load_trained(workdir, score_hop=score_hop)
-    config, notes, store, thresholds = trained.config, [], None, {}
-    folder = epath.Path(workdir) / f"scores{trained.suffix}"
-    if evaluation.is_scored(folder, trained, workdir):
-        detection.tell_inlier(trained, workdir)
+    scorer = Scorer(load_trained(Workdir(workdir), score_hop=score_hop))
+    trained, recipe, notes, store, thresholds = scorer.trained, scorer.trained.recipe, [], None, {}
+    folder = trained.workdir.scores(trained.suffix)
+    if evaluation.is_scored(scorer):
+        scorer.describe()
     else:
         print(f"The test clips of {workdir} are not scored by its newest weights and inlier models yet: scoring them.")
         try:
@@ -179,14 +185,12 @@ def find(workdir: str, labels_csv: str | None, target_fpr: float, score_hop: int
                 f"{folder} holds no scores by the newest weights (step {trained.steps}): {error}"
             ) from error
     try:
-        store = records.open_store(config.data_dir, config.features)
+        store = records.open_store(recipe.data_dir, recipe.features)
     except UserError as error:
         notes.append(f"No pictures and no sound of single clips: {error}")
     try:
-        scores = detection.held_back_scores(workdir, trained)
-        thresholds = {
-            name: metrics.gamma_threshold(list(mine.values()), 1 - target_fpr) for name, mine in scores.items()
-        }
+        scores = held_back_scores(scorer)
+        thresholds = {name: gamma_threshold(list(mine.values()), 1 - target_fpr) for name, mine in scores.items()}
         if not thresholds:
             notes.append("No threshold and no decisions: the training held no normal clips back (config.held_back).")
     except UserError as error:
@@ -195,14 +199,14 @@ def find(workdir: str, labels_csv: str | None, target_fpr: float, score_hop: int
     parts = [
         part
         for machine in trained.machines
-        for part in _parts(folder, machine, config.num_runs, store, listed, thresholds.get("/".join(machine)))
+        for part in _parts(folder, machine, recipe.num_runs, store, listed, thresholds.get("/".join(machine)))
     ]
     if not parts:
         machines = ", ".join("/".join(machine) for machine in trained.machines)
         raise UserError(f"{folder} holds no scores of {machines}: run tools/evaluate.py with this workdir again.")
-    epochs = epoch_log.read_epochs(workdir)
-    summary, surroundings = experiment.load_summary(workdir), experiment.load_surroundings(workdir)
-    return Findings(workdir, trained, summary, surroundings, epochs, tuple(parts), store, notes)
+    found = trained.workdir
+    epochs = read_epochs(found)
+    return Findings(workdir, scorer, found.summary, found.surroundings, epochs, tuple(parts), store, notes)
 
 
 def _parts(

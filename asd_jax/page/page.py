@@ -1,6 +1,7 @@
 """The page: findings of workdirs side by side, as one HTML file that needs no network."""
 
 import base64
+import dataclasses
 import datetime
 import hashlib
 import importlib.metadata
@@ -11,6 +12,7 @@ from importlib import resources
 
 from asd_jax.errors import UserError
 from asd_jax.files import check_own, write_atomically
+from asd_jax.methods.recipe import HalfOutliers
 from asd_jax.metrics import MAX_FPR
 from asd_jax.page import findings, markup, pictures, sections
 from asd_jax.page.findings import Findings, Part
@@ -24,13 +26,6 @@ LARGEST = 21_000_000
 
 _LOSSES = ("loss", "validation_loss", "machine_loss", "product_loss", "cross_entropy", "metric_loss")
 _SCORES = ("normal_score", "outlier_score")
-_DETECTORS = {
-    "proxy_outlier": "a ResNet that tells the machine's normal sound from other sounds (proxy outliers)",
-    "autoencoder": "an autoencoder of normal sound, whose error is the score",
-    "maf": "a masked autoregressive flow: the less probable a sound, the higher its score",
-    "multitask": "an EfficientNet trained on product IDs and machine types, and inlier models on its embeddings",
-    "ddcsad": "an EfficientNet that tells one product ID from other sounds, by class centroids too",
-}
 _UNKNOWN = Number(float("nan"), "")
 
 
@@ -130,7 +125,7 @@ def _chosen(parts: Sequence[tuple[str, Part]], machines: Sequence[str]) -> list[
 
 
 def _detectors(shown: dict[str, Findings]) -> Iterable[str]:
-    return (_DETECTORS[one.config.method] for one in shown.values())
+    return (one.recipe.title for one in shown.values())
 
 
 def _index(chosen: Sequence[tuple[str, Part]], anchors: dict[int, str], several: bool) -> str:
@@ -215,7 +210,7 @@ def _training(shown: dict[str, Findings]) -> str:
                 caption = f"{kind} in every epoch of the training" + (f" of {name}" if len(shown) > 1 else "")
                 drawn.append(markup.figure(pictures.curves(one.epochs, there), f"{caption}; a line for every run."))
     about = _columns([_about(one) for one in shown.values()])
-    settings = _columns([_flat(one.config.to_dict()) for one in shown.values()], marked=True)
+    settings = _columns([_flat(dataclasses.asdict(one.recipe)) for one in shown.values()], marked=True)
     versions = _columns([one.surroundings.get("versions", {}) for one in shown.values()])
     caption = "The resolved config" + ("; * differs between the workdirs" if len(shown) > 1 else "")
     return (
@@ -236,25 +231,27 @@ def _training(shown: dict[str, Findings]) -> str:
 
 def _about(one: Findings) -> dict[str, str]:
     """What a person asks first of a training."""
-    config, summary, where = one.config, one.summary, one.surroundings
-    machines = ", ".join(" ".join(machine) for machine in summary["machines"])
+    recipe, summary, where = one.recipe, one.summary, one.surroundings
+    machines = ", ".join(" ".join(machine) for machine in summary.machines)
     seconds = [epoch.get("seconds") for epoch in one.epochs]
     time = "" if None in seconds or not seconds else f"{sum(seconds):,.0f} s"
-    outliers = f"{summary['outlier_clips']:,} (set {config.outlier_set})" if "outlier_set" in config else "none"
+    outliers = "none"
+    if isinstance(recipe.sampler, HalfOutliers):
+        outliers = f"{summary.outlier_clips:,} (set {recipe.sampler.outlier_set})"
     device = "not kept"
     if where:
         device = f"{where['devices']} x {where['device_kind']} ({where['platform']}), {where['host_cores']} host cores"
     return {
-        "detector": _DETECTORS[config.method],
+        "detector": recipe.title,
         "machines": machines,
-        "normal clips trained on": f"{summary['normal_clips']:,}",
-        "normal clips held back": f"{len(summary['held_back']):,}",
+        "normal clips trained on": f"{summary.normal_clips:,}",
+        "normal clips held back": f"{len(summary.held_back):,}",
         "clips of other sounds trained on": outliers,
-        "runs": str(config.num_runs),
-        "epochs": f"{config.num_epochs:,} of {summary['steps_per_epoch']:,} steps, batch {config.batch_size}",
-        "parameters": f"{summary['parameters']:,}",
-        "log-mels": f"{config.features}, windows of {config.window} frames",
-        "data": config.data_dir,
+        "runs": str(recipe.num_runs),
+        "epochs": f"{recipe.num_epochs:,} of {summary.steps_per_epoch:,} steps, batch {recipe.batch_size}",
+        "parameters": f"{summary.parameters:,}",
+        "log-mels": f"{recipe.features}, windows of {recipe.window} frames",
+        "data": recipe.data_dir,
         "time of all training steps": time,
         "hardware": device,
     }

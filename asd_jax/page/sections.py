@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from html import escape
 
 import numpy as np
-from etils import epath
 
-from asd_jax import detection
-from asd_jax.embeddings import Embeddings
+from asd_jax.backends.embeddings import Embeddings
 from asd_jax.metrics import MAX_FPR
 from asd_jax.page import excerpts, markup, pictures
 from asd_jax.page.excerpts import Excerpt
@@ -133,11 +131,12 @@ def _decisions(part: Part) -> Markup:
 
 def _embeddings(findings: Findings, part: Part) -> list[Markup]:
     """A picture of the test clips' embeddings by the first run, where there are some."""
-    path = detection.embeddings_file(findings.workdir, 0, "test")
-    if "inlier" not in findings.config or not epath.Path(path).exists():
+    trained = findings.scorer.trained
+    path = trained.workdir.embeddings(0, "test")
+    if findings.scorer.choice is None or not path.exists():
         return []
     every = Embeddings.load(path)
-    if every.step != findings.trained.steps[0]:
+    if every.step != trained.steps[0]:
         return []
     every = every.select((every.domain == part.domain) if part.domain else np.full(len(every.clip), True))
     points, clips = encoder_pictures.clip_means(every)

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from asd_jax import detection, records
+from asd_jax import records
+from asd_jax.backends.embeddings import Embeddings
 from asd_jax.clips import StoredClip
-from asd_jax.embeddings import Embeddings
-from asd_jax.scoring import Trained, load_trained
+from asd_jax.recipes.workdir import Workdir
+from asd_jax.scoring.scorer import embed
+from asd_jax.scoring.trained import Trained, load_trained
 from asd_jax.studies import figures
 
 _SHOWN = 100
@@ -32,7 +34,7 @@ def draw(
     made = max(os.stat(_test_embeddings(workdir)).st_mtime_ns for _, workdir in encoders)
     if all(os.path.exists(f"{path}.png") and os.stat(f"{path}.png").st_mtime_ns == made for path in paths.values()):
         return
-    trained = [load_trained(workdir) for _, workdir in encoders]
+    trained = [load_trained(Workdir(workdir)) for _, workdir in encoders]
     other_types = _clips_of_other_types(store, trained[0])
     points = {name: _points(workdir, one, other_types) for (name, workdir), one in zip(encoders, trained, strict=True)}
     for machine_id, path in paths.items():
@@ -45,20 +47,20 @@ def draw(
 
 
 def _test_embeddings(workdir: str) -> str:
-    return detection.embeddings_file(workdir, 0, "test")
+    return str(Workdir(workdir).embeddings(0, "test"))
 
 
 def _clips_of_other_types(store: records.Store, trained: Trained) -> list[tuple[StoredClip, np.ndarray]]:
     """Normal clips, at least one window long, as many of every machine: test clips where it has some."""
-    config = trained.config
-    machines = [machine for machine in sorted(store.machines) if machine[0] != config.machine_type]
+    recipe = trained.recipe
+    machines = [machine for machine in sorted(store.machines) if machine[0] != recipe.machine_type]
     found = []
     for machine in machines:
         split = "test" if store.find(machine).clips.get("test") else "train"
         normal = (
             (clip, log_mel)
             for clip, log_mel in store.clips(machine, split)
-            if clip.domain in config.domains and clip.label == 0 and len(log_mel) >= config.window
+            if clip.domain in recipe.domains and clip.label == 0 and len(log_mel) >= recipe.window
         )
         found += itertools.islice(normal, -(-_SHOWN // len(machines)))
     return found
@@ -71,7 +73,7 @@ def _points(
     points, clips = clip_means(Embeddings.load(_test_embeddings(workdir)))
     of_types = np.zeros((0, points.shape[1]), np.float32)
     if other_types:
-        embedded = detection.embed(trained, *zip(*other_types, strict=True), None)[0]
+        embedded = embed(trained, other_types)[1][0]
         of_types = clip_means(embedded)[0]
     return points, clips, of_types
 

@@ -2,24 +2,31 @@
 
 import ast
 import dataclasses
-import json
+import functools
 import os
 import queue
 import statistics
 import time
 import traceback
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from operator import getitem
 from typing import Any
 
 import jax
 import ml_collections
 
-from asd_jax import experiment
+from asd_jax.devices.stopping import Stop
 from asd_jax.errors import UserError
 from asd_jax.evaluation import evaluate_workdir
+from asd_jax.methods import Recipe
+from asd_jax.recipes.keys import as_config, flat_keys, read_recipe
+from asd_jax.recipes.workdir import Workdir
+from asd_jax.scoring.held_back import train_and_keep
 from asd_jax.stored_json import read_json
-from asd_jax.train import Stop, train
+
+Recipes = Mapping[str, Callable[..., ml_collections.ConfigDict]]
+"""Name of a file in configs/ -> its `get_config`, which takes the words after the colon."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,13 +37,13 @@ class Training:
         name: what it is called in messages, such as "fan/proposed".
         detector: what it trains, such as "proposed".
         workdir: the folder.
-        config: the recipe, resolved.
+        recipe: what it trains by.
     """
 
     name: str
     detector: str
     workdir: str
-    config: ml_collections.ConfigDict
+    recipe: Recipe
 
     @property
     def metrics_file(self) -> str:
@@ -50,7 +57,8 @@ class Training:
         metrics = self._metrics()
         if None in (metrics["steps"], metrics["num_steps"]) or set(metrics["steps"]) != {metrics["num_steps"]}:
             return False
-        return _content(experiment.load_config(self.workdir)) == _content(self.config)
+        kept = dataclasses.replace(Workdir(self.workdir).recipe, compilation_cache=self.recipe.compilation_cache)
+        return kept == self.recipe
 
     def measured(self) -> list[dict]:
         """The entries of metrics.json, one for each machine ID and domain."""
@@ -63,14 +71,9 @@ class Training:
         return read_json(self.metrics_file, kind, "delete it and run the command again")
 
 
-def _content(config: ml_collections.ConfigDict) -> dict:
-    content = json.loads(config.to_json_best_effort())
-    return {key: value for key, value in content.items() if key != "compilation_cache"}
-
-
 def make_training(
     detector: str,
-    name: str,
+    name_of_training: str,
     workdir: str,
     recipe: ml_collections.ConfigDict,
     overrides: Mapping[str, Any],
@@ -83,17 +86,17 @@ def make_training(
     Raises:
         UserError: a value does not fit the recipe.
     """
-    mine = {key: value for key, value in overrides.items() if "." not in key}
-    mine |= {key.split(".")[1]: value for key, value in overrides.items() if key.split(".")[0] == detector}
-    for key, value in {**mine, **own}.items():
+    general = {name: value for name, value in overrides.items() if name in flat_keys(recipe)}
+    special = {name.partition(".")[2]: value for name, value in overrides.items() if name.startswith(f"{detector}.")}
+    for name, value in (general | special | dict(own)).items():
+        if name not in flat_keys(recipe):
+            continue
+        *groups, last = name.split(".")
         try:
-            if key in recipe:
-                recipe[key] = value
+            functools.reduce(getitem, groups, recipe)[last] = value
         except TypeError as error:
-            raise UserError(f"{key}={value!r} does not fit the recipe of {detector}: {error}.") from error
-    config = experiment.resolve(recipe)
-    experiment.check(config)
-    return Training(name, detector, workdir, config)
+            raise UserError(f"{name}={value!r} does not fit the recipe of {detector}: {error}.") from error
+    return Training(name_of_training, detector, workdir, read_recipe(recipe))
 
 
 def parse_override(text: str) -> tuple[str, Any]:
@@ -111,12 +114,12 @@ def check_overrides(overrides: Iterable[str], trainings: Iterable[Training], own
     """Raises a UserError for a key that no recipe has, or that every training has a value of its own for."""
     known: dict[str, set[str]] = {}
     for training in trainings:
-        known.setdefault(training.detector, set()).update(set(training.config) - set(own))
+        known.setdefault(training.detector, set()).update(flat_keys(as_config(training.recipe)) - set(own))
     everything = set.union(*known.values())
     for name in overrides:
-        detector, _, key = name.rpartition(".")
-        keys = known.get(detector, set()) if detector else everything
-        if key not in keys:
+        detector, _, key = name.partition(".")
+        keys = known.get(detector, everything)
+        if name not in everything and key not in known.get(detector, ()):
             there = ", ".join(sorted(keys or everything))
             raise UserError(
                 f"No recipe of the study has the key {name!r}: expected some of {there}, "
@@ -148,7 +151,7 @@ def train_all(trainings: Sequence[Training]) -> set[str]:
         except UserError as error:
             print(f"{parts[training.name]} failed: {error}")
             failed.add(training.name)
-    groups = device_groups(jax.devices(), max((t.config.num_runs for t in waiting), default=1), len(waiting))
+    groups = device_groups(jax.devices(), max((t.recipe.num_runs for t in waiting), default=1), len(waiting))
     free = queue.SimpleQueue()
     for devices in groups:
         free.put(devices)
@@ -165,7 +168,7 @@ def train_all(trainings: Sequence[Training]) -> set[str]:
                     print(f"{parts[training.name]} failed: {error}")
                     failed.add(training.name)
                     continue
-                took.setdefault(training.config.method, []).append(seconds)
+                took.setdefault(training.recipe.method, []).append(seconds)
                 left = _expected(running.values(), took) / len(groups)
                 print(f"{found}\n{parts[training.name]}: took {_duration(seconds)}, about {_duration(left)} left")
         except BaseException:
@@ -180,7 +183,7 @@ def _train(training: Training, free: queue.SimpleQueue, stop: Stop) -> tuple[flo
     began = time.perf_counter()
     try:
         if not stop.came:
-            train(training.config, training.workdir, devices, stop)  # it refuses a workdir of other weights
+            train_and_keep(training.recipe, training.workdir, devices, stop)  # it refuses a workdir of other weights
         if stop.came:
             raise SystemExit(stop.code)
         found = evaluate_workdir(training.workdir, devices=devices)
@@ -193,7 +196,7 @@ def _expected(trainings: Collection[Training], took: Mapping[str, Sequence[float
     """Seconds for all of them, one after the other: each the mean of its method so far, or of all methods."""
     overall = statistics.fmean(seconds for of_method in took.values() for seconds in of_method)
     means = {method: statistics.fmean(seconds) for method, seconds in took.items()}
-    return sum(means.get(training.config.method, overall) for training in trainings)
+    return sum(means.get(training.recipe.method, overall) for training in trainings)
 
 
 def _duration(seconds: float) -> str:

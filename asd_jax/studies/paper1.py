@@ -24,7 +24,6 @@ from asd_jax.outliers import FIGURE_4_SIZES, outlier_machines
 from asd_jax.studies import claims, figures, grid, paper1_results, tables, targets
 from asd_jax.studies.grid import Training
 from asd_jax.studies.paper1_results import BASELINES, OUTLIER_SETS, Result, Results, Setting
-from configs import autoencoder, maf, proxy_outlier
 
 _SWEPT_SET = "c"  # whose size Figure 4 varies
 _OWN_KEYS = ("data_dir", "features", "machine_type", "machine_id", "outlier_set", "num_outliers")
@@ -34,21 +33,19 @@ class Detector(NamedTuple):
     """What the trainings of a detector are.
 
     Attributes:
-        recipe: makes its config.
+        recipe: a file of configs/, and the words after its colon.
         trained_on: target machine -> the config's machine type and ID, where empty ones mean all.
     """
 
-    recipe: Callable[[], ml_collections.ConfigDict]
+    recipe: tuple[str, str]
     trained_on: Callable[[Machine], Machine]
 
 
 DETECTORS = {
-    "autoencoder": Detector(autoencoder.get_config, lambda machine: machine),
-    "dcase2020_baseline": Detector(
-        lambda: autoencoder.get_config("dcase2020_baseline"), lambda machine: (machine[0], "")
-    ),
-    "maf": Detector(maf.get_config, lambda machine: ("", "")),
-    "proxy_outlier": Detector(proxy_outlier.get_config, lambda machine: machine),
+    "autoencoder": Detector(("autoencoder", ""), lambda machine: machine),
+    "dcase2020_baseline": Detector(("autoencoder", "dcase2020_baseline"), lambda machine: (machine[0], "")),
+    "maf": Detector(("maf", ""), lambda machine: ("", "")),
+    "proxy_outlier": Detector(("proxy_outlier", ""), lambda machine: machine),
 }
 
 
@@ -82,10 +79,15 @@ class Study:
 
 @dataclasses.dataclass(frozen=True)
 class _Data:
-    """The prepared data by their features, and the machines to measure."""
+    """The prepared data by their features, the machines to measure, and the recipes of configs/."""
 
+    recipes: grid.Recipes
     stores: Mapping[str, records.Store]
     test_ids: Mapping[str, tuple[str, ...]]
+
+    def recipe(self, detector: str) -> ml_collections.ConfigDict:
+        name, variant = DETECTORS[detector].recipe
+        return self.recipes[name](variant)
 
     @property
     def paper1(self) -> records.Store:
@@ -106,6 +108,7 @@ class _Data:
 def open_study(
     data_dir: str,
     out: str,
+    recipes: grid.Recipes,
     *,
     baseline_data_dir: str = "",
     machine_types: Sequence[str] = (),
@@ -120,6 +123,7 @@ def open_study(
     Args:
         data_dir: prepared with the features paper1.
         out: the folder to write to.
+        recipes: those of configs/.
         baseline_data_dir: prepared with the features dcase2020_baseline, which that detector needs.
         machine_types: of the targets.
         machine_ids: of the targets.
@@ -139,10 +143,10 @@ def open_study(
     stores = {"paper1": records.open_store(data_dir, "paper1")}
     if baseline_data_dir:
         stores["dcase2020_baseline"] = records.open_store(baseline_data_dir, "dcase2020_baseline")
-    data = _Data(stores, targets.find_test_ids(stores["paper1"], "dev", machine_types, machine_ids))
+    data = _Data(recipes, stores, targets.find_test_ids(stores["paper1"], "dev", machine_types, machine_ids))
     cells = []
     for detector in detectors or DETECTORS:
-        features = DETECTORS[detector].recipe().features
+        features = data.recipe(detector).features
         if features not in stores:
             needs = f"{detector} needs data prepared with --features={features} (--baseline_data_dir)"
             if detectors:
@@ -214,8 +218,7 @@ def _cell(
     data: _Data, out: str, overrides: Mapping[str, Any], setting: Setting, machine: Machine, size: int | None = None
 ) -> Cell:
     """Raises a UserError where the overrides do not fit the recipe, or the data lack the machine."""
-    detector = DETECTORS[setting.detector]
-    recipe = detector.recipe()
+    detector, recipe = DETECTORS[setting.detector], data.recipe(setting.detector)
     store = data.stores[recipe.features]
     store.find(machine)
     machine_type, machine_id = detector.trained_on(machine)
@@ -294,9 +297,9 @@ def figure_4(results: Results) -> Figure | None:
 
 def _about(study: Study) -> str:
     """The line under the table."""
-    epochs = {training.detector: training.config.num_epochs for training in study.trainings}
+    epochs = {training.detector: training.recipe.num_epochs for training in study.trainings}
     ids = "; ".join(f"{machine_type} {', '.join(ids)}" for machine_type, ids in study.test_ids.items())
     return (
-        f"Mean ± standard deviation over {study.trainings[0].config.num_runs} run(s); epochs: "
+        f"Mean ± standard deviation over {study.trainings[0].recipe.num_runs} run(s); epochs: "
         f"{', '.join(f'{detector} {count}' for detector, count in epochs.items())}; measured on the machine IDs {ids}."
     )

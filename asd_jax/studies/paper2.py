@@ -12,17 +12,18 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import ml_collections
 import numpy as np
 
-from asd_jax import detection, inlier, metrics, records
-from asd_jax.embeddings import Embeddings
+from asd_jax import metrics, records
+from asd_jax.backends import models
+from asd_jax.backends.embeddings import Embeddings
+from asd_jax.backends.models import ClipScores
 from asd_jax.ensemble import Member, ensemble_scores
 from asd_jax.errors import UserError
+from asd_jax.recipes.workdir import Workdir
 from asd_jax.studies import encoder_pictures, grid, paper2_tables, published, tables, targets
 from asd_jax.studies.grid import Training
 from asd_jax.studies.paper2_tables import Measure
-from configs import ddcsad, multitask, parallel
 
 _FEATURES = "paper2"
 _OWN_KEYS = ("data_dir", "machine_type", "machine_id")
@@ -38,6 +39,7 @@ class Study:
         test_ids: machine type -> the machine IDs that the tables are about; see `targets.find_test_ids`.
         rows: keys of `ROWS`.
         overrides: key -> value, for every recipe that has the key.
+        recipes: those of configs/.
     """
 
     store: records.Store
@@ -45,11 +47,10 @@ class Study:
     test_ids: Mapping[str, tuple[str, ...]]
     rows: tuple[str, ...]
     overrides: Mapping[str, Any]
+    recipes: grid.Recipes
 
-    def training(
-        self, row: str, recipe: ml_collections.ConfigDict, machine_type: str, machine_id: str = ""
-    ) -> Training:
-        """The training of a recipe for one machine type, or one machine ID of it.
+    def training(self, row: str, recipe: str, variant: str, machine_type: str, machine_id: str = "") -> Training:
+        """The training by a variant of a recipe for one machine type, or one machine ID of it.
 
         Raises:
             UserError: the overrides do not fit the recipe.
@@ -57,7 +58,7 @@ class Study:
         own = dict(zip(_OWN_KEYS, (self.store.data_dir, machine_type, machine_id), strict=True))
         name = "/".join(filter(None, (machine_type, row, machine_id)))
         workdir = os.path.join(self.out, row, machine_type, machine_id).rstrip(os.sep)
-        return grid.make_training(row, name, workdir, recipe, self.overrides, own)
+        return grid.make_training(row, name, workdir, self.recipes[recipe](variant), self.overrides, own)
 
 
 class Row(NamedTuple):
@@ -73,17 +74,17 @@ class Row(NamedTuple):
 
 
 def _multitask(row: str, variant: str = "") -> Callable[[Study, str], list[Training]]:
-    return lambda study, machine_type: [study.training(row, multitask.get_config(variant), machine_type)]
+    return lambda study, machine_type: [study.training(row, "multitask", variant, machine_type)]
 
 
 def _one_for_each_id(study: Study, machine_type: str) -> list[Training]:
     ids = study.test_ids[machine_type]
-    return [study.training("ddcsad", ddcsad.get_config(), machine_type, machine_id) for machine_id in ids]
+    return [study.training("ddcsad", "ddcsad", "", machine_type, machine_id) for machine_id in ids]
 
 
 def _of_members(study: Study, machine_type: str) -> list[Training]:
     """The trainings of the rows that the members belong to, in the order of the members."""
-    rows = (member.split("/")[0] for member in parallel.get_config().members)
+    rows = (member.split("/")[0] for member in study.recipes["parallel"]().members)
     return [training for row in rows for training in ROWS[row].trainings(study, machine_type)]
 
 
@@ -91,7 +92,7 @@ def _evaluated(study: Study, row: str, trainings: Sequence[Training]) -> list[Me
     """What the evaluations of the trainings found."""
     measures = []
     for training in trainings:
-        machine_type = training.config.machine_type
+        machine_type = training.recipe.machine_type
         for one in training.measured():
             place = (machine_type, row, one["machine_id"], one["domain"] or targets.DOMAIN)
             if one["machine_id"] in study.test_ids[machine_type]:
@@ -102,25 +103,26 @@ def _evaluated(study: Study, row: str, trainings: Sequence[Training]) -> list[Me
 def _without_inlier(study: Study, row: str, trainings: Sequence[Training]) -> list[Measure]:
     """Scores the stored embeddings by how improbable a clip's own product ID is."""
     [training] = trainings
-    config, measures = training.config, []
-    for run in range(config.num_runs):
-        embeddings = Embeddings.load(detection.embeddings_file(training.workdir, run, "test"))
-        measures += _measure(study, row, config.machine_type, run, inlier.improbability(embeddings))
+    recipe, measures = training.recipe, []
+    for run in range(recipe.num_runs):
+        embeddings = Embeddings.load(Workdir(training.workdir).embeddings(run, "test"))
+        clips = models.fit(embeddings, "none", recipe.inlier_p, recipe.seed).score(embeddings)
+        measures += _measure(study, row, recipe.machine_type, run, clips)
     return measures
 
 
 def _ensemble(study: Study, row: str, trainings: Sequence[Training]) -> list[Measure]:
     """Averages the members' scores."""
     members = []
-    for member, training in zip(parallel.get_config().members, trainings, strict=True):
+    for member, training in zip(study.recipes["parallel"]().members, trainings, strict=True):
         _, kind, p = member.split("/")
         members.append(Member(training.workdir, kind, int(p)))
-    config = trainings[0].config
-    scored = [ensemble_scores(members, run) for run in range(config.num_runs)]
-    return [m for run, clips in enumerate(scored) for m in _measure(study, row, config.machine_type, run, clips)]
+    recipe = trainings[0].recipe
+    scored = [ensemble_scores(members, run) for run in range(recipe.num_runs)]
+    return [m for run, clips in enumerate(scored) for m in _measure(study, row, recipe.machine_type, run, clips)]
 
 
-def _measure(study: Study, row: str, machine_type: str, run: int, clips: inlier.ClipScores) -> Iterator[Measure]:
+def _measure(study: Study, row: str, machine_type: str, run: int, clips: ClipScores) -> Iterator[Measure]:
     """AUC and pAUC of every test ID from its clips' scores."""
     for machine_id in study.test_ids[machine_type]:
         mine = (clips.machine_id == machine_id) & (clips.domain == targets.DOMAIN) & np.isin(clips.label, (0, 1))
@@ -139,9 +141,14 @@ ROWS = {
 
 
 def open_study(
-    data_dir: str, out: str, machine_types: Sequence[str], rows: Sequence[str], overrides: Mapping[str, Any]
+    data_dir: str,
+    out: str,
+    recipes: grid.Recipes,
+    machine_types: Sequence[str],
+    rows: Sequence[str],
+    overrides: Mapping[str, Any],
 ) -> Study:
-    """A study on prepared data, of all labelled machine types and all rows where none are named.
+    """A study on prepared data by the recipes of configs/, of all labelled machine types and all rows by default.
 
     Raises:
         UserError: the data, a name, or an override do not fit.
@@ -150,7 +157,8 @@ def open_study(
         if row not in ROWS:
             raise UserError(f"There is no row {row!r}: expected some of {', '.join(ROWS)}.")
     store = records.open_store(data_dir, _FEATURES)
-    study = Study(store, out, targets.find_test_ids(store, "eval", machine_types), tuple(rows or ROWS), dict(overrides))
+    test_ids = targets.find_test_ids(store, "eval", machine_types)
+    study = Study(store, out, test_ids, tuple(rows or ROWS), dict(overrides), recipes)
     grid.check_overrides(overrides, _trainings(study), _OWN_KEYS)
     return study
 
@@ -177,8 +185,8 @@ def reproduce(study: Study) -> bool:
         encoders = [
             (training.detector.replace("_", " "), training.workdir)
             for training in _trainings(study)
-            if training.config.machine_type == machine_type
-            and "inlier" in training.config
+            if training.recipe.machine_type == machine_type
+            and training.recipe.inlier_choice
             and training.name not in failed
         ]
         if encoders:
@@ -197,9 +205,9 @@ def _trainings(study: Study) -> list[Training]:
 def _about(study: Study) -> str:
     """The line under the tables."""
     trainings = _trainings(study)
-    epochs = {training.detector: training.config.num_epochs for training in trainings}
+    epochs = {training.detector: training.recipe.num_epochs for training in trainings}
     ids = "; ".join(f"{machine_type} {', '.join(ids)}" for machine_type, ids in study.test_ids.items())
     return (
-        f"Ours: mean over {trainings[0].config.num_runs} run(s); epochs: "
+        f"Ours: mean over {trainings[0].recipe.num_runs} run(s); epochs: "
         f"{', '.join(f'{row} {count}' for row, count in epochs.items())}; measured on the machine IDs {ids}."
     )

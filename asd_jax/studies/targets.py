@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from asd_jax import records
 from asd_jax.clips import Machine
+from asd_jax.datasets import is_machine
 from asd_jax.errors import UserError
-from asd_jax.outliers import is_machine
 
 DOMAIN = "source"
 """Of the clips that both papers measure; the data of 2020 know no other."""

@@ -6,6 +6,7 @@ import io
 import numpy as np
 from etils import epath
 
+from asd_jax.clips import Machine
 from asd_jax.errors import UserError
 from asd_jax.files import write_atomically
 
@@ -16,7 +17,7 @@ class Embeddings:
 
     Attributes:
         embedding: [rows, width] float32.
-        clip: [rows] names of the clips, unique within a machine ID.
+        clip: [rows] names of the clips, unique within a machine.
         segment: [rows] which of the segments of its clip, from 0.
         machine_type: [rows] "fan", "pump", ...
         machine_id: [rows] product ID: the machine ID, or the section of DCASE 2021.
@@ -38,15 +39,17 @@ class Embeddings:
     probability: np.ndarray
     step: int | None = None
 
-    def product_ids(self) -> list[str]:
-        """The machine IDs, sorted.
+    def row_machines(self) -> list[Machine]:
+        """[rows] The machine of every row."""
+        return list(zip(self.machine_type.tolist(), self.machine_id.tolist(), strict=True))
 
-        Raises:
-            ValueError: the rows are of several machine types, which may use the same IDs.
-        """
-        if len(types := np.unique(self.machine_type)) > 1:
-            raise ValueError(f"Embeddings of {', '.join(types)}: select one machine type first.")
-        return np.unique(self.machine_id).tolist()
+    def machines(self) -> list[Machine]:
+        """The machines, sorted."""
+        return sorted(set(self.row_machines()))
+
+    def rows_of(self, machine: Machine) -> np.ndarray:
+        """[rows] Whether a row is of the machine."""
+        return (self.machine_type == machine[0]) & (self.machine_id == machine[1])
 
     def select(self, mask: np.ndarray) -> "Embeddings":
         """The rows where the mask [rows] is true, or the rows with these numbers, in their order."""
@@ -58,8 +61,8 @@ class Embeddings:
         Returns:
             (the first row of every clip [clips], the number of the clip of every row [rows]).
         """
-        numbers: dict[tuple[str, str], int] = {}
-        pairs = zip(self.machine_id.tolist(), self.clip.tolist(), strict=True)
+        numbers: dict[tuple[Machine, str], int] = {}
+        pairs = zip(self.row_machines(), self.clip.tolist(), strict=True)
         clip_of_row = np.array([numbers.setdefault(pair, len(numbers)) for pair in pairs], dtype=int)
         return np.unique(clip_of_row, return_index=True)[1], clip_of_row
 
@@ -94,22 +97,6 @@ class Embeddings:
 
 
 _COLUMNS = tuple(field.name for field in dataclasses.fields(Embeddings) if field.name != "step")
-
-
-def segment_starts(frames: int, window: int, segments: int = 10) -> np.ndarray:
-    """First frames of the overlapping segments that a clip is cut into (Kuroyanagi et al., EUSIPCO 2022).
-
-    Args:
-        frames: of the clip, at least one window.
-        window: frames of a segment; 2 s in the paper.
-        segments: how many, at least 2.
-
-    Returns:
-        [segments], from 0, evenly spaced by whole frames; the last segment ends where the clip ends.
-    """
-    starts = np.arange(segments) * ((frames - window) // (segments - 1))
-    starts[-1] = frames - window
-    return starts
 
 
 def _columns(embeddings: Embeddings) -> dict[str, np.ndarray]:

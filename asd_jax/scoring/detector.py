@@ -1,18 +1,21 @@
 """A trained workdir as what one wants of it for new sound: a log-mel, its score, a decision."""
 
-import copy
 import dataclasses
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
-from asd_jax import detection, experiment, parallel, scoring
+from asd_jax import parallel
 from asd_jax.audio import read_audio
 from asd_jax.clips import Machine, StoredClip
 from asd_jax.errors import UserError
 from asd_jax.features import PRESETS, FeaturePreset, WaveStatistics, log_mels
+from asd_jax.recipes.workdir import Workdir
+from asd_jax.scoring.scorer import Scorer
+from asd_jax.scoring.thresholds import thresholds
+from asd_jax.scoring.trained import Trained, load_trained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,8 +23,7 @@ class Detector:
     """Scores new sound of one machine.
 
     Attributes:
-        workdir: of the training.
-        trained: its runs; a score is their mean.
+        scorer: the networks and backends of all runs; a score is the mean over the runs.
         machine: which was recorded.
         preset: the features.
         statistics: of the machine type's waveforms, where the preset takes them.
@@ -29,8 +31,7 @@ class Detector:
         channel: of recordings, from 0; the mean over all where None.
     """
 
-    workdir: str
-    trained: scoring.Trained
+    scorer: Scorer
     machine: Machine
     preset: FeaturePreset
     statistics: WaveStatistics | None
@@ -38,9 +39,14 @@ class Detector:
     channel: int | None = None
 
     @property
+    def trained(self) -> Trained:
+        """The networks."""
+        return self.scorer.trained
+
+    @property
     def window_seconds(self) -> float:
         """The shortest sound that can be scored."""
-        return (self.trained.config.window - 1) * self.preset.hop / self.preset.sample_rate
+        return (self.trained.recipe.window - 1) * self.preset.hop / self.preset.sample_rate
 
     def read(self, path: str, rates: Counter[int] | None = None) -> np.ndarray:
         """The waveform [samples] of a recording; `rates` and errors as in `read_audio`."""
@@ -49,32 +55,23 @@ class Detector:
     def log_mel(self, wave: np.ndarray, name: str) -> np.ndarray:
         """The log-mel [frames, mels] of a waveform; a UserError that begins with `name` says that it is too short."""
         log_mel = log_mels(self.preset, wave, name, self.statistics)
-        if len(log_mel) < self.trained.config.window:
+        if len(log_mel) < self.trained.recipe.window:
             raise UserError(
-                f"{name} is too short: it has {len(log_mel)} frames, one window takes {self.trained.config.window} "
+                f"{name} is too short: it has {len(log_mel)} frames, one window takes {self.trained.recipe.window} "
                 f"({self.window_seconds:.2f} s)."
             )
         return log_mel
 
-    def scores(self, clips: Iterable[tuple[str, np.ndarray]]) -> np.ndarray:
-        """The anomaly scores [clips] of (name, log-mel), every name another one; larger is more anomalous."""
-        stored: list[StoredClip] = []
-
-        def log_mels() -> Iterator[np.ndarray]:
-            for name, log_mel in clips:
-                stored.append(StoredClip(self.machine, name, -1, "source", ""))
-                yield log_mel
-
-        return detection.clip_scores(self.trained, self.workdir, stored, log_mels()).mean(0)
+    def scores(self, clips: Iterable[tuple[str, np.ndarray]], batch_size: int | None = None) -> np.ndarray:
+        """The anomaly scores [clips] of (name, log-mel); larger is more anomalous."""
+        stored = ((StoredClip(self.machine, name, -1, "source", ""), log_mel) for name, log_mel in clips)
+        return self.scorer.clip_scores(stored, batch_size=batch_size)[1].mean(0)
 
     def score_alone(self, name: str, log_mel: np.ndarray) -> float:
         """The score of one clip, in a batch no larger than its windows need: few shapes, powers of two."""
         split = self.trained.mesh.shape[parallel.DATA]
         rows = split << (-(-len(self.trained.method.starts(len(log_mel))) // split) - 1).bit_length()
-        config = copy.deepcopy(self.trained.config)
-        config.batch_size = min(config.batch_size, rows)
-        small = dataclasses.replace(self, trained=dataclasses.replace(self.trained, config=config))
-        return small.scores([(name, log_mel)]).item()
+        return self.scores([(name, log_mel)], min(self.trained.recipe.batch_size, rows)).item()
 
     def decision(self, score: float) -> str:
         """ "anomalous" or "normal"; nothing without a threshold or a score (NaN)."""
@@ -92,22 +89,21 @@ def load_detector(
     the windows of a clip; the recipe's where None. WORKDIR/threshold.json (threshold_hop_N.json by another hop) says
     which threshold and how it was found.
     """
-    trained = scoring.load_trained(workdir, score_hop=score_hop)
+    scorer = Scorer(load_trained(Workdir(workdir), score_hop=score_hop))
+    trained = scorer.trained
     machine = _recorded_machine(trained, machine_id)
-    detection.tell_inlier(trained, workdir)
+    scorer.describe()
     try:
-        threshold = detection.thresholds(trained, workdir, target_fpr).get("/".join(machine))
+        threshold = thresholds(scorer, target_fpr).get("/".join(machine))
     except UserError as error:  # scores are worth having without it
         print(f"No threshold: {error}")
         threshold = None
-    summary = experiment.load_summary(workdir)
-    statistics = summary["wave_statistics"].get(machine[0])
-    statistics = statistics and WaveStatistics(**statistics)
-    channel = (summary["channels"] or {}).get("/".join(machine))
-    return Detector(workdir, trained, machine, PRESETS[trained.config.features], statistics, threshold, channel)
+    summary, preset = trained.workdir.summary, PRESETS[trained.recipe.features]
+    channel = (summary.channels or {}).get("/".join(machine))
+    return Detector(scorer, machine, preset, summary.wave_statistics.get(machine[0]), threshold, channel)
 
 
-def _recorded_machine(trained: scoring.Trained, machine_id: str | None) -> Machine:
+def _recorded_machine(trained: Trained, machine_id: str | None) -> Machine:
     """The machine of that ID, or of "type/ID" where the workdir knows several types."""
     of_type = len({machine_type for machine_type, _ in trained.machines}) == 1
     machine_id = machine_id and unicodedata.normalize("NFC", machine_id)

@@ -1,0 +1,1 @@
+"""One program on many devices and hosts, and its state on disk."""

@@ -1,0 +1,1 @@
+"""Trained weights -> scores of clips, thresholds, decisions."""

@@ -1,0 +1,1 @@
+"""Records -> trained weights."""

@@ -1,0 +1,122 @@
+"""The training loop: runs side by side on the mesh, block of steps by block, with metrics and checkpoints."""
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import jax
+import numpy as np
+
+from asd_jax import hosts, parallel
+from asd_jax.checkpoints import RunCheckpoints
+from asd_jax.devices.stopping import Stop
+from asd_jax.epoch_log import EpochLog
+from asd_jax.feed import feed
+from asd_jax.input_pipeline import Sampler
+from asd_jax.methods import Recipe
+from asd_jax.progress import tqdm
+from asd_jax.recipes.workdir import Workdir
+from asd_jax.validation import Validation
+
+_LONG = 60  # seconds of training; before, what is waited for is TensorFlow's start
+
+
+class Loop:
+    """One recipe on one mesh; every group of runs goes through the same compiled steps.
+
+    Attributes:
+        steps: the compiled program's description.
+        epoch_steps: steps of an epoch.
+        num_steps: of the whole training.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        workdir: Workdir | None,
+        steps: parallel.Steps,
+        sampler: Sampler,
+        values: Mapping[str, np.ndarray],
+        log_mels: jax.Array | None,
+        validation: Validation | None,
+        stop: Stop,
+    ) -> None:
+        """What the steps take: batches of the sampler, `values` [num_steps], and log-mels that lie on the devices."""
+        self.recipe, self.workdir, self.steps, self.sampler = recipe, workdir, steps, sampler
+        self.values, self.log_mels, self.validation, self.stop = values, log_mels, validation, stop
+        self.epoch_steps = sampler.epoch_steps
+        self.num_steps = sampler.epoch_steps * recipe.num_epochs
+
+    def padded(self, runs: Sequence[int]) -> list[int]:
+        """As many runs as the program takes, which is compiled already: spare places repeat a run."""
+        return [*runs, *[runs[-1]] * (self.steps.runs - len(runs))]
+
+    def train_group(
+        self, runs: Sequence[int], checkpoints: Sequence[RunCheckpoints], first: int, states: parallel.State
+    ) -> None:
+        """Trains some runs side by side, from the states that they have after step `first` to the end.
+
+        Raises:
+            UserError: a loss was not finite.
+            SystemExit: it was stopped, and the states are saved.
+        """
+        compiled = self.steps.compile()
+        done, stopping, pending = first, False, None
+        with contextlib.ExitStack() as finish:
+            log = finish.enter_context(contextlib.closing(self._log(runs, first)))
+            bar = finish.enter_context(self._bar(runs, first))
+            for one in checkpoints:
+                finish.callback(one.wait)  # a save that is under way is finished, whatever happens
+            blocks = self._blocks(runs, first)
+            while done < self.num_steps and not stopping:
+                began = time.perf_counter()
+                block, arguments = next(blocks)
+                wait = time.perf_counter() - began
+                with jax.transfer_guard("disallow"):
+                    states, metrics = compiled(states, self.log_mels, *arguments)
+                if pending:  # read back late, while the devices work on these steps
+                    bar.set_postfix(loss=f"{log.add(*pending, ended=began):.4f}", refresh=False)
+                done += block.count
+                self.stop.stepping = True
+                if self.validation and self.validation.is_due(done, self.epoch_steps, self.num_steps):
+                    metrics["validation_loss"] = self.validation.losses(states)
+                    states = self.validation.keep_best(states, metrics["validation_loss"])
+                pending = (block.first_step, block.count, metrics, wait, began)
+                bar.update(block.count)
+                stopping = self.stop.now()
+                if stopping or self._is_due(done):
+                    log.add(*pending)  # a state is only kept once its loss is known to be finite
+                    pending = None
+                    self._save(done, states, checkpoints)
+        self.stop.stepping = False
+        if log.trained > _LONG:
+            print(f"Run {span(runs)}: {log.waited / log.trained:.1%} of the time was waiting for input")
+        if stopping:
+            print(f"Stopped after step {done}, which is saved: run the same command to go on.")
+            raise SystemExit(self.stop.code)
+
+    def _blocks(self, runs: Sequence[int], first: int) -> Iterator:
+        options = {"seed": self.recipe.seed, "first_step": first, "num_epochs": self.recipe.num_epochs}
+        return feed(self.sampler, self.steps, self.values, runs=self.padded(runs), **options)
+
+    def _log(self, runs: Sequence[int], first: int) -> EpochLog:
+        return EpochLog(self.workdir, runs, first, self.epoch_steps, self.recipe.batch_size)
+
+    def _bar(self, runs: Sequence[int], first: int) -> tqdm:
+        name, silent = f"run {span(runs)}", not hosts.is_first()
+        return tqdm(total=self.num_steps, initial=first, unit="step", desc=name, disable=silent)
+
+    def _save(self, done: int, states: parallel.State, checkpoints: Sequence[RunCheckpoints]) -> None:
+        take_run = parallel.take_run(self.steps.mesh)
+        for position, checkpoint in enumerate(checkpoints):
+            checkpoint.save(done, take_run(states, position))
+            if self.steps.mesh.is_multi_process and len(checkpoints) > 1:
+                checkpoint.wait()  # Orbax takes saves that go on together for one another
+
+    def _is_due(self, done: int) -> bool:
+        return done % (self.epoch_steps * self.recipe.checkpoint_epochs) == 0 or done == self.num_steps
+
+
+def span(runs: Sequence[int]) -> str:
+    """The numbers of some runs: "3", or "0-2"."""
+    return str(runs[0]) if len(set(runs)) == 1 else f"{min(runs)}-{max(runs)}"
