@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from asd_jax.errors import UserError, is_one_line
+from asd_jax.base.errors import UserError, is_one_line
 
 ANY = {"deadline": 10_000, "suppress_health_check": list(HealthCheck), "print_blob": False, "database": None}
 settings.register_profile("quick", max_examples=60, derandomize=True, **ANY)

@@ -9,7 +9,8 @@ import pathlib
 
 import ml_collections
 
-from asd_jax import cli, hosts
+from asd_jax.base import cli
+from asd_jax.devices import hosts
 
 hosts._HEARTBEAT = 5  # seconds: the tests need not wait for a minute
 

@@ -6,7 +6,7 @@ import numpy as np
 import soundfile
 
 from asd_jax.datasets import DATASETS
-from asd_jax.prepare import prepare
+from asd_jax.records.prepare import prepare
 
 LOW, HIGH = 700, 3000
 """Two tones, Hz: plainly different to any detector."""

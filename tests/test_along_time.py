@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd_jax import along_time
-from asd_jax.along_time import Stretch, clock, find_stretches, score_along_time, score_live
-from asd_jax.errors import UserError
-from asd_jax.follow import Arrivals, follow
-from asd_jax.pieces import open_sound
-from asd_jax.recordings import score_recordings
+from asd_jax.base.errors import UserError
+from asd_jax.listening import along_time
+from asd_jax.listening.along_time import Stretch, clock, find_stretches, score_along_time, score_live
+from asd_jax.listening.follow import Arrivals, follow
+from asd_jax.listening.recordings import score_recordings
 from asd_jax.scoring.detector import load_detector
 from asd_jax.scoring.held_back import train_and_keep
+from asd_jax.sound.pieces import open_sound
 from tests.conftest import tiny_recipe
 from tests.recordings import HIGH, LOW, write_tone
 

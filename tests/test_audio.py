@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd_jax.audio import read_audio
-from asd_jax.errors import UserError
-from asd_jax.pieces import open_sound
+from asd_jax.base.errors import UserError
+from asd_jax.sound.audio import read_audio
+from asd_jax.sound.pieces import open_sound
 
 
 def tone(frequency, rate, seconds=1.0, amplitude=0.5):

@@ -2,11 +2,11 @@
 
 import pytest
 
-from asd_jax import audio_files
+from asd_jax.base.errors import UserError
 from asd_jax.datasets import folder
-from asd_jax.errors import UserError
-from asd_jax.follow import Arrivals
-from asd_jax.recordings import find_recordings
+from asd_jax.listening.follow import Arrivals
+from asd_jax.listening.recordings import find_recordings
+from asd_jax.sound import audio_files
 
 
 def touch(root, *names):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd_jax import records
-from asd_jax.clips import Clip
+from asd_jax.base.errors import UserError
 from asd_jax.datasets import DATASETS, audioset
-from asd_jax.errors import UserError
-from asd_jax.prepare import prepare
+from asd_jax.datasets.clips import Clip
+from asd_jax.records.prepare import prepare
+from asd_jax.records.store import UNLABELLED, open_store
 from tests.recordings import write_tone
 
 AUDIOSET = ("AudioSet", "all")
@@ -99,9 +99,9 @@ def test_it_is_prepared_and_a_clip_of_zeros_is_left_out(tmp_path, preset):
     done = prepare(clips, str(tmp_path / "data"), "audioset", preset)
     [sentence] = done.left_out
     assert "silence.wav is silent" in sentence
-    store = records.open_store(str(tmp_path / "data"), preset)
+    store = open_store(str(tmp_path / "data"), preset)
     stored = [(clip.name, clip.label) for clip, _ in store.clips(AUDIOSET, "train")]
-    assert stored == [("Dog/one.wav", records.UNLABELLED), ("Engine/two.wav", records.UNLABELLED)]
+    assert stored == [("Dog/one.wav", UNLABELLED), ("Engine/two.wav", UNLABELLED)]
 
 
 def write_zeros(path):

@@ -6,9 +6,10 @@ import numpy as np
 import optax
 import pytest
 
-from asd_jax import evaluation, parallel
+from asd_jax.evaluation.evaluate import evaluate_workdir
 from asd_jax.methods.autoencoder import Autoencoder
 from asd_jax.models.autoencoder import DenseAutoencoder
+from asd_jax.models.norms import DATA
 from asd_jax.recipes.workdir import Workdir
 from asd_jax.scoring.held_back import train_and_keep
 from asd_jax.scoring.scorer import Scorer
@@ -19,7 +20,7 @@ from tests.built import method_of
 from tests.recordings import prepare_machines, write_machines
 from tests.steps import take_steps
 
-TINY = Autoencoder(DenseAutoencoder((6, 2, 6), axis_name=parallel.DATA), window=3, n_mels=4)
+TINY = Autoencoder(DenseAutoencoder((6, 2, 6), axis_name=DATA), window=3, n_mels=4)
 
 
 def sgd(values):
@@ -86,6 +87,6 @@ def test_it_learns_a_machines_sound(tmp_path):
     config.compilation_cache = ""
     workdir = str(tmp_path / "run")
     train_and_keep(config, workdir)
-    said = evaluation.evaluate_workdir(workdir)
+    said = evaluate_workdir(workdir)
     assert "drill" in said and float(said.split("run 0")[1].split()[0]) > 90
     assert set(thresholds(Scorer(load_trained(Workdir(workdir))), 0.1)) == {"drill/00"}

@@ -13,7 +13,7 @@ from asd_jax.benchmark.input import made_up, measure_end_to_end
 from asd_jax.benchmark.preparing import measure_prepare
 from asd_jax.benchmark.score import measure_score
 from asd_jax.benchmark.step import measure_step
-from asd_jax.prepare import prepare
+from asd_jax.records.prepare import prepare
 from configs import autoencoder, maf, proxy_outlier
 
 

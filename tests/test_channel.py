@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd_jax import follow
-from asd_jax.along_time import score_live
+from asd_jax.base.errors import UserError
 from asd_jax.datasets import DATASETS, folder
-from asd_jax.errors import UserError
 from asd_jax.export.example import read_wav
-from asd_jax.pieces import raw_sound
-from asd_jax.prepare import prepare
+from asd_jax.listening import follow
+from asd_jax.listening.along_time import score_live
+from asd_jax.listening.recordings import score_recordings
 from asd_jax.recipes.workdir import Workdir
-from asd_jax.recordings import score_recordings
-from asd_jax.records import open_store
+from asd_jax.records.prepare import prepare
+from asd_jax.records.store import open_store
 from asd_jax.scoring.detector import load_detector
 from asd_jax.scoring.held_back import train_and_keep
+from asd_jax.sound.pieces import raw_sound
 from tests.conftest import tiny_recipe
 from tests.recordings import HIGH, LOW, write_tone
 

@@ -9,9 +9,9 @@ import orbax.checkpoint as ocp
 import pytest
 from jax.sharding import SingleDeviceSharding
 
-from asd_jax import checkpoints as module
-from asd_jax.checkpoints import RunCheckpoints, restore_newest
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
+from asd_jax.devices import checkpoints as module
+from asd_jax.devices.checkpoints import RunCheckpoints, restore_newest
 from asd_jax.scoring.held_back import train_and_keep
 from tests.devices import DEVICES
 

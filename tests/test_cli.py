@@ -10,15 +10,17 @@ import unicodedata
 import jax
 import pytest
 
-from asd_jax import cli, doctor
-from asd_jax.errors import UserError
+from asd_jax.base import cli
+from asd_jax.base.errors import UserError
+from asd_jax.doctor import machine
+from asd_jax.doctor.finding import WRONG
 from asd_jax.recipes.keys import read_recipe
 from tests.test_commands import RECIPE, ROOT, command
 
 FAULTS_OF_A_SECOND_ARRAY = """
 import resource
 import numpy as np
-from asd_jax import cli
+from asd_jax.base import cli
 {call}
 np.ones(40_000_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -156,8 +158,8 @@ def test_a_device_that_is_not_there_is_one_sentence(monkeypatch, asked, error):
     assert said.startswith(
         f"JAX has no device: JAX_PLATFORMS={asked} asks for one, and {found}. Unset it for the CPU, or "
     )
-    [finding] = doctor._devices()
-    assert (finding.level, finding.found, finding.advice) == (doctor.WRONG, said, "")
+    [finding] = machine.devices()
+    assert (finding.level, finding.found, finding.advice) == (WRONG, said, "")
     with pytest.raises(SystemExit), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "stderr", io.StringIO())
         try:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from asd_jax.clips import Clip
+from asd_jax.base.errors import UserError
 from asd_jax.datasets import DATASETS, dcase2020
-from asd_jax.errors import UserError
+from asd_jax.datasets.clips import Clip
 
 LIST = "fan\nid_01_00000000.wav,normal_id_01_00000098.wav,0\nid_01_00000001.wav,anomaly_id_01_00000064.wav,1\n"
 

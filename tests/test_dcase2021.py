@@ -2,9 +2,9 @@
 
 import pytest
 
-from asd_jax.clips import Clip
+from asd_jax.base.errors import UserError
 from asd_jax.datasets import DATASETS, dcase2021
-from asd_jax.errors import UserError
+from asd_jax.datasets.clips import Clip
 
 TRAIN = "section_00_source_train_normal_0000_strength_1_ambient.wav"
 LIST = (

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from asd_jax import parallel
 from asd_jax.methods.ddcsad import Ddcsad
+from asd_jax.models.norms import DATA
 from tests.steps import take_steps
 from tests.tiny_encoder import TinyEncoder
 
@@ -15,7 +15,7 @@ def sgd(values):
     return optax.sgd(values["learning_rate"])
 
 
-TINY = Ddcsad(TinyEncoder(1, parallel.DATA), window=32, n_mels=32)
+TINY = Ddcsad(TinyEncoder(1, DATA), window=32, n_mels=32)
 
 
 def test_losses_by_hand():

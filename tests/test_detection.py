@@ -7,9 +7,11 @@ import pathlib
 import numpy as np
 import pytest
 
-from asd_jax import evaluation, recordings, records
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
+from asd_jax.evaluation.evaluate import evaluate_workdir
+from asd_jax.listening import recordings
 from asd_jax.recipes.workdir import Workdir
+from asd_jax.records.store import open_store
 from asd_jax.scoring.held_back import held_back_scores, train_and_keep
 from asd_jax.scoring.scorer import Scorer
 from asd_jax.scoring.trained import load_trained
@@ -21,7 +23,7 @@ def auc_of(config, folder, shuffled):
     config.data_dir = str(prepare_machines(raw, folder / "data"))
     config.num_epochs, config.batch_size, config.learning_rate, config.num_runs = 20, 16, 5e-3, 3
     train_and_keep(config, str(folder / "run"))
-    evaluation.evaluate_workdir(str(folder / "run"))
+    evaluate_workdir(str(folder / "run"))
     return json.loads((folder / "run" / "metrics.json").read_text())["rows"][0]["mean"]["AUC"]
 
 
@@ -85,11 +87,11 @@ def test_clips_without_a_label_are_scored_and_not_measured(config, tmp_path):
     config.data_dir, config.num_epochs = str(prepare_machines(raw, tmp_path / "data")), 1
     config.machine_id = "02"
     train_and_keep(config, str(tmp_path / "run"))
-    assert "Not measured" in evaluation.evaluate_workdir(str(tmp_path / "run"))
+    assert "Not measured" in evaluate_workdir(str(tmp_path / "run"))
     assert len((tmp_path / "run/scores/anomaly_score_drill_id_02.csv").read_text().splitlines()) == 2
     assert not (tmp_path / "run/metrics.json").exists()
     (tmp_path / "list.csv").write_text("drill\nid_02_00000000.wav,normal_x.wav,0\nid_02_00000001.wav,anomaly_x.wav,1\n")
-    assert "AUC" in evaluation.evaluate_workdir(str(tmp_path / "run"), str(tmp_path / "list.csv"))
+    assert "AUC" in evaluate_workdir(str(tmp_path / "run"), str(tmp_path / "list.csv"))
 
 
 def test_without_held_back_clips_there_is_no_threshold(config, data_dir, tmp_path):
@@ -106,7 +108,7 @@ def test_new_recordings_score_as_the_same_clips_from_records(config, data_dir, t
     train_and_keep(config, str(tmp_path / "run"))
     raw = pathlib.Path(data_dir).parent / "raw/dev_data/drill/test"
     outcome = recordings.score_recordings(str(tmp_path / "run"), [str(raw)], str(tmp_path / "out.csv"), 0.1)
-    store = records.open_store(str(data_dir), "paper1")
+    store = open_store(str(data_dir), "paper1")
     scorer = Scorer(load_trained(Workdir(tmp_path / "run")))
     clips, stored = scorer.clip_scores(store.clips(("drill", "00"), "test"))
     assert [os.path.basename(f) for f in outcome.files] == [clip.name for clip in clips]

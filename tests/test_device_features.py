@@ -4,9 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from asd_jax import features
 from asd_jax.export import device_features
-from asd_jax.features import PRESETS, WaveStatistics
+from asd_jax.sound import features
+from asd_jax.sound.features import PRESETS, WaveStatistics
 
 TIME = np.arange(20_011) / 16000
 STATISTICS = WaveStatistics(0.01, 0.3)

@@ -12,7 +12,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import lax
 
 from asd_jax.models.efficientnet import STAGES, Encoder, MBConv
-from asd_jax.models.layers import BatchNorm, Dropout
+from asd_jax.models.norms import BatchNorm, Dropout
 
 TINY = {"width": 0.25, "depth": 0.25}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from asd_jax.backends.embeddings import Embeddings
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
 from asd_jax.methods.segments import segment_starts
 from tests.embeddings import join, make, normal
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from asd_jax.ensemble import Member, ensemble_scores
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
+from asd_jax.evaluation.ensemble import Member, ensemble_scores
 from configs import multitask
 from tests.built import workdir_of
 from tests.embeddings import join, make, normal

@@ -8,10 +8,12 @@ import shutil
 import numpy as np
 import pytest
 
-from asd_jax import evaluation, recordings, records
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
+from asd_jax.evaluation.evaluate import evaluate_workdir
+from asd_jax.listening import recordings
 from asd_jax.recipes.keys import read_recipe
 from asd_jax.recipes.workdir import Workdir
+from asd_jax.records.store import open_store
 from asd_jax.scoring.held_back import held_back_scores, train_and_keep
 from asd_jax.scoring.scorer import Scorer
 from asd_jax.scoring.thresholds import gamma_threshold
@@ -39,7 +41,7 @@ def workdir(trained_workdir, tmp_path):
 def every_nth_window(workdir, data_dir, split, hop):
     """File name -> the mean, over both runs, of every `hop`-th of the scores that the windows of hop 1 have."""
     trained = load_trained(Workdir(workdir))
-    clips = list(records.open_store(str(data_dir), "paper1").clips(("drill", "00"), split))
+    clips = list(open_store(str(data_dir), "paper1").clips(("drill", "00"), split))
     outputs = list(trained.outputs(clips))
     assert {one["score"].shape for _, one in outputs} == {(2, len(clips[0][1]) - 31)}
     return {clip.name: one["score"][:, ::hop].mean() for clip, one in outputs}
@@ -51,16 +53,16 @@ def scores_in(folder):
 
 
 def test_a_hop_takes_every_nth_window_and_leaves_what_the_recipe_gave(workdir, data_dir):
-    said = evaluation.evaluate_workdir(str(workdir))
+    said = evaluate_workdir(str(workdir))
     of_recipe = {path: path.read_bytes() for path in workdir.rglob("*.[cj]s*") if "checkpoints" not in path.parts}
     assert every_nth_window(workdir, data_dir, "test", 1) == scores_in(workdir / "scores")
 
-    assert "scores_hop_7" in evaluation.evaluate_workdir(str(workdir), score_hop=HOP)
+    assert "scores_hop_7" in evaluate_workdir(str(workdir), score_hop=HOP)
     expected = every_nth_window(workdir, data_dir, "test", HOP)
     assert len(expected) == 12 and expected == scores_in(workdir / "scores_hop_7")
     assert json.loads((workdir / "metrics_hop_7.json").read_text())["windows"] == 12 * 5
     assert {path: path.read_bytes() for path in of_recipe} == of_recipe
-    assert evaluation.evaluate_workdir(str(workdir), score_hop=1).splitlines()[-1] == said.splitlines()[-1]
+    assert evaluate_workdir(str(workdir), score_hop=1).splitlines()[-1] == said.splitlines()[-1]
 
 
 def test_a_threshold_is_of_the_windows_that_recordings_are_scored_by(workdir, data_dir):
@@ -92,7 +94,7 @@ def test_times_are_told(workdir):
     batch = 8
     for line in lines:
         assert line["seconds"] * line["windows_per_second"] == pytest.approx(line["steps"] * batch)
-    said = evaluation.evaluate_workdir(str(workdir))
+    said = evaluate_workdir(str(workdir))
     measured = json.loads((workdir / "metrics.json").read_text())
     assert measured["windows"] == 12 * 32 and measured["scoring_seconds"] > 0
     assert measured["training_seconds"] == pytest.approx(sum(line["seconds"] for line in lines))
@@ -105,12 +107,12 @@ def test_times_are_told(workdir):
 
     lines = [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
     (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert "windows/s).\n" in evaluation.evaluate_workdir(str(workdir))
+    assert "windows/s).\n" in evaluate_workdir(str(workdir))
 
 
 def test_hops_that_cannot_be_are_refused(workdir, data_dir):
     with pytest.raises(UserError, match="config.score_hop=0"):
-        evaluation.evaluate_workdir(str(workdir), score_hop=0)
+        evaluate_workdir(str(workdir), score_hop=0)
     scorer = Scorer(load_trained(Workdir(workdir), score_hop=HOP))
     kept = json.loads((workdir / "held_back_scores.json").read_text())
     kept["scores"]["drill/00"]["gone.wav"] = 0.0
@@ -122,4 +124,4 @@ def test_hops_that_cannot_be_are_refused(workdir, data_dir):
     config.data_dir = str(data_dir)
     Workdir(workdir).keep_recipe(read_recipe(config))
     with pytest.raises(UserError, match="--score_hop=7 .* trained with maf"):
-        evaluation.evaluate_workdir(str(workdir), score_hop=HOP)
+        evaluate_workdir(str(workdir), score_hop=HOP)

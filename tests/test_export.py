@@ -11,11 +11,11 @@ import jax.export
 import numpy as np
 import pytest
 
-from asd_jax import recordings
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
 from asd_jax.export import example as exported_example
 from asd_jax.export import folder as export
 from asd_jax.export import litert
+from asd_jax.listening import recordings
 from asd_jax.scoring.detector import Detector
 from asd_jax.scoring.held_back import train_and_keep
 

@@ -9,15 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax import features
 from asd_jax.datasets import DATASETS
 from asd_jax.export import folder as export
 from asd_jax.export import program as exported_program
 from asd_jax.methods import encoder
 from asd_jax.methods.maf import Maf
 from asd_jax.models.maf import MAF
-from asd_jax.prepare import prepare
+from asd_jax.records.prepare import prepare
 from asd_jax.scoring.held_back import train_and_keep
+from asd_jax.sound import features
 from configs import multitask
 from tests.test_paper2 import write_sections
 from tests.tiny_encoder import TinyEncoder

@@ -7,9 +7,9 @@ import librosa
 import numpy as np
 import pytest
 
-from asd_jax import kernels
-from asd_jax.errors import UserError
-from asd_jax.features import PRESETS, WaveStatistics, log_mels
+from asd_jax.base.errors import UserError
+from asd_jax.sound import kernels
+from asd_jax.sound.features import PRESETS, WaveStatistics, log_mels
 
 PAPER1, PAPER2 = PRESETS["paper1"], PRESETS["paper2"]
 BASELINE = PRESETS["dcase2020_baseline"]

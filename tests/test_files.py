@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from asd_jax import files
-from asd_jax.files import unfinished, whole_file, write_atomically
+from asd_jax.base import files
+from asd_jax.base.files import unfinished, whole_file, write_atomically
 
 WRITES = """
 import sys, time
-from asd_jax.files import whole_file
+from asd_jax.base.files import whole_file
 with whole_file(sys.argv[1]) as path:
     path.write_text("half")
     print("half", flush=True)

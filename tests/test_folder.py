@@ -5,9 +5,9 @@ import unicodedata
 
 import pytest
 
-from asd_jax.clips import Clip
+from asd_jax.base.errors import UserError
 from asd_jax.datasets import dcase2020, folder
-from asd_jax.errors import UserError
+from asd_jax.datasets.clips import Clip
 
 HEADER = "path,machine_type,machine_id,split,label\n"
 

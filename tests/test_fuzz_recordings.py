@@ -12,14 +12,14 @@ import soundfile
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from asd_jax.audio import read_audio
-from asd_jax.audio_files import SUFFIXES
+from asd_jax.base.errors import is_one_line
+from asd_jax.base.files import write_atomically
 from asd_jax.datasets import DATASETS, check
-from asd_jax.errors import is_one_line
-from asd_jax.features import PRESETS, WaveStatistics, log_mels
-from asd_jax.files import write_atomically
-from asd_jax.label_list import read_label_list
-from asd_jax.score_files import write_scores
+from asd_jax.datasets.labels import read_label_list
+from asd_jax.evaluation.score_files import write_scores
+from asd_jax.sound.audio import read_audio
+from asd_jax.sound.audio_files import SUFFIXES
+from asd_jax.sound.features import PRESETS, WaveStatistics, log_mels
 from tests.fuzzing import guarded, told
 
 pytestmark = guarded

@@ -7,8 +7,8 @@ import numpy as np
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from asd_jax import report
-from asd_jax.errors import is_one_line
+from asd_jax.base.errors import is_one_line
+from asd_jax.evaluation.results import evaluate_directory, results_table, write_result_csv
 from tests.fuzzing import guarded, told
 
 pytestmark = guarded
@@ -45,9 +45,9 @@ def test_score_files_are_measured_or_told(files, labels):
         if labels is not None:
             labels_csv = folder / "eval_data_list.csv"
             labels_csv.write_bytes(labels)
-        results = told(report.evaluate_directory, folder, labels_csv, names=[str(folder), "Scores of "])
+        results = told(evaluate_directory, folder, labels_csv, names=[str(folder), "Scores of "])
         if results:
             assert all(0 <= value <= 1 for row in results.rows for value in row.values)
             assert np.isfinite(results.official_score)
-            assert all(is_one_line(line) for line in report.results_table(results).splitlines())
-            report.write_result_csv(results, folder / "result.csv")
+            assert all(is_one_line(line) for line in results_table(results).splitlines())
+            write_result_csv(results, folder / "result.csv")

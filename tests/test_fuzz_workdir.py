@@ -11,20 +11,20 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from ml_collections import config_flags
 
-from asd_jax import cli
-from asd_jax.epoch_log import EpochLog
-from asd_jax.evaluation import _training_seconds
-from asd_jax.features import PRESETS, WaveStatistics
-from asd_jax.manifest import MachineRecords, Manifest, TypeStatistics, read_manifest, write_manifest
+from asd_jax.base import cli
+from asd_jax.base.stored_json import read_json
+from asd_jax.evaluation.evaluate import _training_seconds
 from asd_jax.recipes.build import make_method
 from asd_jax.recipes.keys import as_json, flat_keys, read_recipe
 from asd_jax.recipes.workdir import Workdir
-from asd_jax.records import open_store
+from asd_jax.records.manifest import MachineRecords, Manifest, TypeStatistics, read_manifest, write_manifest
+from asd_jax.records.store import open_store
 from asd_jax.scoring.held_back import held_back_scores
 from asd_jax.scoring.scorer import Scorer, inlier_choice
 from asd_jax.scoring.trained import Trained
-from asd_jax.stored_json import read_json
+from asd_jax.sound.features import PRESETS, WaveStatistics
 from asd_jax.studies import grid
+from asd_jax.training.epoch_log import EpochLog
 from tests.fuzzing import SCALARS, VALUES, broken_json, guarded, told
 
 pytestmark = guarded

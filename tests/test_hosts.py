@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from etils import epath
 
-from asd_jax import hosts, lost_process, parallel
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
+from asd_jax.devices import hosts, lost_process
+from asd_jax.devices.mesh import make_mesh
 from asd_jax.scoring.held_back import train_and_keep
 from configs import autoencoder, maf
 from tests.devices import DEVICES
@@ -217,7 +218,7 @@ def test_processes_that_would_not_get_equal_parts_are_refused():
     devices = [types.SimpleNamespace(process_index=process) for process in (0, 0, 1, 1)]
     for num_runs, batch_size in ((1, 63), (3, 64)):
         with pytest.raises(UserError, match=f"{num_runs} run.* cannot be dealt equally to 4 devices of 2 processes"):
-            parallel.make_mesh(num_runs, batch_size, devices)
+            make_mesh(num_runs, batch_size, devices)
 
 
 def test_a_workdir_in_the_cloud_is_only_touched_as_one(configs, tmp_path, monkeypatch):

@@ -10,51 +10,33 @@ import asd_jax
 
 PACKAGE = pathlib.Path(asd_jax.__file__).parent
 
-ROOMS = [
-    ("errors", "interrupt", "lost_process", "progress"),
-    ("files", "locks"),
-    ("hosts", "stored_json"),
-    ("cli", "clips", "audio_files", "unfinished", "threads", "kernels"),
-    ("audio",),
-    ("label_list",),
-    ("datasets",),
-    ("outliers",),
-    ("features",),
-    ("wave_statistics",),
-    ("manifest",),
-    ("records",),
-    ("prepare", "log_mels", "random_streams"),
-    ("prepare_beam",),
-    ("input_pipeline",),
-    ("embeddings",),
-    ("inlier",),
-    ("models",),
-    ("methods",),
-    ("parallel",),
-    ("feed",),
-    ("checkpoints", "experiment"),
-    ("training_data",),
-    ("scoring", "epoch_log"),
-    ("metrics",),
-    ("detection", "validation"),
-    ("train",),
-    ("selection",),
-    ("score_files",),
-    ("report",),
-    ("detector",),
-    ("evaluation", "recordings", "select_inlier", "ensemble"),
-    ("export",),
-    ("pieces",),
-    ("along_time", "follow"),
-    ("studies",),
-    ("benchmark", "page"),
-    ("doctor",),
+PACKAGES = [
+    "base",
+    "sound",
+    "datasets",
+    "records",
+    "models",
+    "backends",
+    "methods",
+    "devices",
+    "recipes",
+    "training",
+    "scoring",
+    "evaluation",
+    "listening",
+    "export",
+    "studies",
+    "report",
+    "benchmark",
+    "doctor",
 ]
-"""Top to bottom: a room imports from those above it, and files within one room from each other."""
+"""In the order of the data: a package imports from those before it, and files within a package from each other."""
+
+LONGEST = 300  # lines of a file
 
 
-def room_of(path):
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def package_of(path):
+    return path.relative_to(PACKAGE).parts[0]
 
 
 def imports(path):
@@ -63,21 +45,37 @@ def imports(path):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module
-            if node.module == "asd_jax":
-                yield from (f"asd_jax.{alias.name}" for alias in node.names)
+            if node.module.startswith("asd_jax"):
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 FILES = sorted(p for p in PACKAGE.rglob("*.py") if p != PACKAGE / "__init__.py")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_run_downwards(path):
-    level = {room: i for i, rooms in enumerate(ROOMS) for room in rooms}
-    mine = room_of(path)
+def test_imports_run_downwards_and_stay_inside(path):
+    mine = PACKAGES.index(package_of(path))
     for name in imports(path):
-        if name.startswith("asd_jax."):
-            other = name.split(".")[1]
-            assert level[other] < level[mine] or other == mine, f"{path.name} imports {name}"
+        first, *rest = name.split(".")
+        assert first not in ("configs", "tests", "tools", "installed"), f"{path.name} imports {name}"
+        if first == "asd_jax" and rest:
+            assert PACKAGES.index(rest[0]) <= mine, f"{path.name} imports {name}"
+
+
+def test_the_table_of_contents_and_the_packages_own_ones_are_complete():
+    assert sorted(p.name for p in PACKAGE.iterdir() if p.is_dir() and p.name != "__pycache__") == sorted(PACKAGES)
+    contents = (PACKAGE / "__init__.py").read_text()
+    assert [line.split()[0] for line in contents.splitlines() if line.startswith("    ")] == PACKAGES
+    for name in PACKAGES:
+        told = ast.get_docstring(ast.parse((PACKAGE / name / "__init__.py").read_text()))
+        for path in (PACKAGE / name).glob("*.py"):
+            if path.name != "__init__.py":
+                assert f"{path.stem}:" in told, f"{name} does not list {path.stem}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_a_file_is_read_in_one_sitting(path):
+    assert len(path.read_text().splitlines()) <= LONGEST
 
 
 def reachable(name):
@@ -97,45 +95,36 @@ def reachable(name):
 @pytest.mark.parametrize(
     "name",
     [
-        "models/layers",
-        "models/depthwise",
-        "models/resnet",
-        "models/efficientnet",
-        "models/timm_weights",
-        "models/autoencoder",
-        "models/maf",
-        "methods/proxy_outlier",
-        "methods/autoencoder",
-        "methods/maf",
-        "methods/multitask",
-        "parallel",
-        "checkpoints",
-        "features",
+        *(f"models/{path.stem}" for path in (PACKAGE / "models").glob("*.py")),
+        *(f"methods/{path.stem}" for path in (PACKAGE / "methods").glob("*.py")),
+        *(f"recipes/{path.stem}" for path in (PACKAGE / "recipes").glob("*.py")),
+        *(f"backends/{path.stem}" for path in (PACKAGE / "backends").glob("*.py")),
+        *(f"devices/{path.stem}" for path in (PACKAGE / "devices").glob("*.py")),
+        "scoring/trained",
+        "benchmark/step",
+        "benchmark/score",
+        "sound/features",
     ],
 )
-def test_networks_methods_and_the_step_do_not_import_tensorflow(name):
+def test_what_reads_no_records_does_not_import_tensorflow(name):
     assert not reachable(name) & {"tensorflow", "tensorflow_datasets"}
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "metrics",
-        "embeddings",
-        "inlier",
-        "selection",
-        "score_files",
-        "report",
+        "evaluation/metrics",
+        "evaluation/score_files",
+        "evaluation/results",
         "studies/published",
         "studies/figures",
         "studies/paper1_results",
         "studies/claims",
         "studies/paper2_tables",
-        "page/markup",
-        "clips",
-        "audio",
-        "outliers",
-        "datasets/__init__",
+        "report/markup",
+        "backends/embeddings",
+        "sound/audio",
+        *(f"datasets/{path.stem}" for path in (PACKAGE / "datasets").glob("*.py")),
     ],
 )
 def test_files_and_measures_import_neither_jax_nor_tensorflow(name):
@@ -143,5 +132,5 @@ def test_files_and_measures_import_neither_jax_nor_tensorflow(name):
 
 
 def test_the_rule_is_read_from_real_imports():
-    assert "numpy" in reachable("metrics") and "tensorflow" in reachable("records")
-    assert set(sys.stdlib_module_names) >= {"os"} and "jax" in reachable("parallel")
+    assert "numpy" in reachable("evaluation/metrics") and "tensorflow" in reachable("records/store")
+    assert set(sys.stdlib_module_names) >= {"os"} and "jax" in reachable("devices/steps")

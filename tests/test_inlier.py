@@ -9,7 +9,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from sklearn.preprocessing import FunctionTransformer
 
 from asd_jax.backends import BACKENDS, models
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
 from tests.embeddings import join, make, normal
 
 KINDS = ("gmm", "lof")

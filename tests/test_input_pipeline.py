@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from asd_jax import input_pipeline
-from asd_jax.clips import StoredClip
-from asd_jax.errors import UserError
-from asd_jax.input_pipeline import EveryWindowSampler, HalfOutliersSampler
-from asd_jax.log_mels import LogMels
-from asd_jax.training_data import hold_back
+from asd_jax.base.errors import UserError
+from asd_jax.datasets.clips import StoredClip
+from asd_jax.training import input_pipeline
+from asd_jax.training.data import hold_back
+from asd_jax.training.input_pipeline import EveryWindowSampler, HalfOutliersSampler
+from asd_jax.training.log_mels import LogMels
 
 WINDOW, MELS, HALF = 4, 3, 4
 PRODUCTS = np.array([2, 0, 1, 1, 0])  # of the target clips of `pool`

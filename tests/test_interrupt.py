@@ -10,10 +10,11 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 COMMAND = """
-from asd_jax import interrupt
+from asd_jax.base import interrupt
 import atexit, os, signal, sys, threading, time
 from absl import flags
-from asd_jax import cli, files
+from asd_jax.base import cli
+from asd_jax.base import files
 
 def ready():
     print("ready", flush=True)

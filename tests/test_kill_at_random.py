@@ -5,7 +5,7 @@ import random
 import pytest
 
 from asd_jax.datasets import DATASETS
-from asd_jax.prepare import prepare
+from asd_jax.records.prepare import prepare
 from tests import kill_at_random
 from tests.kill_at_random import make_data, places, try_command
 

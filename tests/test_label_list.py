@@ -2,8 +2,8 @@
 
 import pytest
 
-from asd_jax.errors import UserError
-from asd_jax.label_list import label_in_name, read_label_list
+from asd_jax.base.errors import UserError
+from asd_jax.datasets.labels import label_in_name, read_label_list
 
 
 def test_the_list_of_2020_is_read_row_by_row(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
-from asd_jax.models import layers
+from asd_jax.models import layers, norms
 from tests.devices import DEVICES
 
 
@@ -101,11 +101,11 @@ def batch():
 def test_batch_norm_equals_flax_but_for_the_unbiased_running_variance(batch):
     x, scale, bias, dy = batch
     expected, vjp = jax.vjp(lambda *a: flax_batch_norm(*a)[0], x, scale, bias)
-    actual, our_vjp = jax.vjp(lambda *a: layers.batch_norm(*a, 1e-5, None)[0], x, scale, bias)
+    actual, our_vjp = jax.vjp(lambda *a: norms.batch_norm(*a, 1e-5, None)[0], x, scale, bias)
     assert_close(actual, expected)
     assert_close(our_vjp(dy), vjp(dy))
 
-    module = layers.BatchNorm()
+    module = norms.BatchNorm()
     stats = module.init(jax.random.key(0), x, True)["batch_stats"] | {"batches": jnp.float32(9)}
     variables = {"params": {"scale": scale, "bias": bias}, "batch_stats": stats}
     _, updated = module.apply(variables, x, True, mutable="batch_stats")
@@ -119,7 +119,7 @@ def test_batch_norm_equals_flax_but_for_the_unbiased_running_variance(batch):
 
 
 def test_running_statistics_are_the_mean_over_the_first_batches_and_then_follow_slowly():
-    module = layers.BatchNorm(momentum=0.75)
+    module = norms.BatchNorm(momentum=0.75)
     batches = [i + normal(i, 50, 3) for i in range(7)]
     variables = module.init(jax.random.key(0), batches[0], True)
     means = [x.mean(0) for x in batches]
@@ -135,13 +135,13 @@ def test_running_statistics_are_the_mean_over_the_first_batches_and_then_follow_
 
 
 def test_initialisation_leaves_the_running_statistics_at_rest():
-    variables = layers.BatchNorm(axis_name="data").init(jax.random.key(0), normal(0, 4, 5), True)
+    variables = norms.BatchNorm(axis_name="data").init(jax.random.key(0), normal(0, 4, 5), True)
     assert (variables["batch_stats"]["mean"] == 0).all()
     assert (variables["batch_stats"]["var"] == 1).all()
 
 
 def test_bfloat16_keeps_parameters_and_statistics_in_float32():
-    module = layers.BatchNorm()
+    module = norms.BatchNorm()
     x = (100 + normal(0, 512, 4)).astype(jnp.bfloat16)
     variables = module.init(jax.random.key(0), x, True)
     y, updated = module.apply(variables, x, True, mutable="batch_stats")
@@ -163,10 +163,10 @@ def test_batch_norm_of_a_split_batch_is_that_of_the_whole(batch, check_vma):
     x, scale, bias, dy = batch
     devices = 2
     mesh = jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,), devices=DEVICES[:devices])
-    variables = layers.BatchNorm().init(jax.random.key(0), x, True)
+    variables = norms.BatchNorm().init(jax.random.key(0), x, True)
 
     def loss(params, x, dy, axis_name):
-        y, updated = layers.BatchNorm(axis_name).apply({**variables, "params": params}, x, True, mutable="batch_stats")
+        y, updated = norms.BatchNorm(axis_name).apply({**variables, "params": params}, x, True, mutable="batch_stats")
         return jnp.mean(jnp.sin(y) * dy), updated["batch_stats"]
 
     def split(params, x, dy):
@@ -214,7 +214,7 @@ def test_accelerators_get_the_compilers_own_operations_and_the_cpu_the_equal_one
 @pytest.mark.parametrize("whole_rows", [False, True])
 def test_dropout_drops_its_share_scales_the_rest_and_rests_in_evaluation(whole_rows):
     x = 1 + jnp.abs(normal(0, 400, 6, 5))
-    module = layers.Dropout(0.25, whole_rows=whole_rows)
+    module = norms.Dropout(0.25, whole_rows=whole_rows)
     assert (module.apply({}, x, False) == x).all()
     ratio = np.asarray(module.apply({}, x, True, rngs={"dropout": jax.random.key(3)}) / x)
     kept = ratio > 0

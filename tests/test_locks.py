@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from asd_jax import locks
-from asd_jax.errors import UserError
+from asd_jax.base import locks
+from asd_jax.base.errors import UserError
 
 HOLDS = """
 import sys, time
-from asd_jax import locks
+from asd_jax.base import locks
 with locks.held(sys.argv[1], "training"):
     print("in", flush=True)
     time.sleep(60)

@@ -9,11 +9,11 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from asd_jax import log_mels
-from asd_jax.clips import Clip
-from asd_jax.errors import UserError
-from asd_jax.prepare import prepare
-from asd_jax.records import open_store
+from asd_jax.base.errors import UserError
+from asd_jax.datasets.clips import Clip
+from asd_jax.records.prepare import prepare
+from asd_jax.records.store import open_store
+from asd_jax.training import log_mels
 from tests.recordings import LOW, write_tone
 
 MACHINES = [("drill", "00"), ("drill", "01")]
@@ -95,9 +95,10 @@ def test_more_records_than_the_manifest_counts_are_told(data, tmp_path):
 MEMORY = """
 import resource
 import numpy as np
-from asd_jax import input_pipeline, log_mels
-from asd_jax.clips import StoredClip
-from asd_jax.features import PRESETS
+from asd_jax.training import input_pipeline
+from asd_jax.training import log_mels
+from asd_jax.datasets.clips import StoredClip
+from asd_jax.sound.features import PRESETS
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

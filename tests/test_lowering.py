@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from asd_jax import parallel
+from asd_jax.devices.mesh import make_mesh
+from asd_jax.devices.steps import Steps, init_states
 from asd_jax.methods.proxy_outlier import ProxyOutlier
 from asd_jax.models.resnet import ResNet
 from asd_jax.recipes.build import AdamW
@@ -18,10 +19,10 @@ OPTIMIZER = AdamW(0.99, 0.0)
 
 
 def traced(runs, devices):
-    mesh = parallel.make_mesh(runs, 8, DEVICES[:devices])
+    mesh = make_mesh(runs, 8, DEVICES[:devices])
     names = ("progress", "learning_rate", "b1")
-    steps = parallel.Steps(mesh, METHOD, OPTIMIZER, False, 1, 8, names, None, np.float16)
-    return steps.trace(), jax.eval_shape(parallel.init_states(mesh, METHOD, OPTIMIZER), 0, np.arange(runs))
+    steps = Steps(mesh, METHOD, OPTIMIZER, False, 1, 8, names, None, np.float16)
+    return steps.trace(), jax.eval_shape(init_states(mesh, METHOD, OPTIMIZER), 0, np.arange(runs))
 
 
 def all_reduces(program):

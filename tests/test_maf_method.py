@@ -8,20 +8,21 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from asd_jax import evaluation, parallel
+from asd_jax.evaluation.evaluate import evaluate_workdir
 from asd_jax.methods.maf import Maf
 from asd_jax.models.maf import MAF
+from asd_jax.models.norms import DATA
 from asd_jax.recipes.keys import read_recipe
 from asd_jax.recipes.workdir import Workdir
 from asd_jax.scoring.held_back import train_and_keep
 from asd_jax.scoring.trained import load_trained
-from asd_jax.training_data import load_data
+from asd_jax.training.data import load_data
 from configs import maf
 from tests.built import method_of
 from tests.recordings import prepare_machines, write_machines
 from tests.steps import take_steps
 
-TINY = Maf(MAF(3, blocks=2, hidden=6, axis_name=parallel.DATA), window=2, n_mels=3, hop=2)
+TINY = Maf(MAF(3, blocks=2, hidden=6, axis_name=DATA), window=2, n_mels=3, hop=2)
 ALL_IDS = Maf(TINY.network, window=2, n_mels=3, hop=2, score="all_ids")
 
 
@@ -118,6 +119,6 @@ def test_one_model_learns_the_sound_of_all_machines(tmp_path, capsys):
     ]
     own, other = (np.mean([one["score"].mean() for _, one in trained.outputs(x)]) for x in (clips, swapped))
     assert own < other
-    evaluation.evaluate_workdir(workdir)
+    evaluate_workdir(workdir)
     [row] = json.loads((tmp_path / "run/metrics.json").read_text())["rows"]
     assert (row["machine_type"], row["machine_id"]) == low

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from asd_jax import metrics
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
+from asd_jax.evaluation import metrics
 from asd_jax.scoring.thresholds import gamma_threshold
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from asd_jax import parallel
 from asd_jax.methods.multitask import Mixup, MultiTask, Samples, machine_loss, mix, product_loss
+from asd_jax.models.norms import DATA
 from tests.steps import take_steps
 from tests.tiny_encoder import TinyEncoder
 
@@ -18,7 +18,7 @@ def sgd(values):
     return optax.sgd(values["learning_rate"])
 
 
-TINY = MultiTask(TinyEncoder(3, parallel.DATA), window=32, n_mels=32)
+TINY = MultiTask(TinyEncoder(3, DATA), window=32, n_mels=32)
 
 
 def cross_entropy(logit, target):

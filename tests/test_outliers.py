@@ -2,11 +2,11 @@
 
 import pytest
 
+from asd_jax.base.errors import UserError
 from asd_jax.datasets import is_machine, tau2020
 from asd_jax.datasets.dcase2020 import CLIP_COUNTS, GROUPS
-from asd_jax.errors import UserError
 from asd_jax.methods.recipe import OUTLIER_SETS
-from asd_jax.outliers import FIGURE_4_SIZES, check_target, outlier_machines
+from asd_jax.training.outliers import FIGURE_4_SIZES, check_target, outlier_machines
 
 TAU, AUDIOSET = ("TAU2020", "all"), ("AudioSet", "all")
 TRAIN_CLIPS = {

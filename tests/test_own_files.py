@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd_jax import report
-from asd_jax.along_time import score_along_time
+from asd_jax.base.errors import UserError
+from asd_jax.base.files import check_own
 from asd_jax.datasets import synthetic
-from asd_jax.errors import UserError
+from asd_jax.evaluation.results import evaluate_directory, write_result_csv
 from asd_jax.export import folder as export
-from asd_jax.files import check_own
-from asd_jax.page.page import write_page
-from asd_jax.recordings import score_recordings
+from asd_jax.listening.along_time import score_along_time
+from asd_jax.listening.recordings import score_recordings
+from asd_jax.report.page import write_page
 from asd_jax.scoring.detector import load_detector
 from asd_jax.scoring.held_back import train_and_keep
 from asd_jax.studies import tables
@@ -96,12 +96,12 @@ def test_an_export_replaces_an_export_alone(workdir, tmp_path, monkeypatch):
 def test_results_and_lists_of_others_stay(tmp_path):
     for name in ("anomaly_score_fan_id_00.csv",):
         (tmp_path / name).write_text("normal_id_00_0.wav,1\nanomaly_id_00_1.wav,2\n")
-    results = report.evaluate_directory(tmp_path, None)
+    results = evaluate_directory(tmp_path, None)
     for _ in range(2):
-        report.write_result_csv(results, tmp_path / "result.csv")
+        write_result_csv(results, tmp_path / "result.csv")
     (tmp_path / "mine.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="--result: .*mine.csv is there and is no file of results"):
-        report.write_result_csv(results, tmp_path / "mine.csv")
+        write_result_csv(results, tmp_path / "mine.csv")
     (tmp_path / "eval_data_list.csv").write_text("fan\nid_01_0.wav,normal_id_01_0.wav,0\n")
     with pytest.raises(UserError, match="--out: .*eval_data_list.csv is there and is no list of labels"):
         synthetic.generate(tmp_path, machine_types=["belt"], machine_ids=["00"], train_clips=1, test_clips=1, seconds=1)

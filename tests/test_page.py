@@ -16,20 +16,21 @@ import pytest
 import soundfile
 from sklearn.metrics import roc_curve
 
-from asd_jax import evaluation, records
-from asd_jax.audio import read_audio
+from asd_jax.base.errors import UserError
 from asd_jax.datasets import DATASETS
-from asd_jax.errors import UserError
-from asd_jax.features import PRESETS
+from asd_jax.evaluation import evaluate
 from asd_jax.methods.proxy_outlier import ProxyOutlier
-from asd_jax.page import excerpts, findings, page, sections
-from asd_jax.page.excerpts import Excerpt
-from asd_jax.page.findings import Part
-from asd_jax.prepare import prepare
 from asd_jax.recipes.keys import read_recipe
 from asd_jax.recipes.workdir import Summary, Workdir
+from asd_jax.records.prepare import prepare
+from asd_jax.records.store import open_store
+from asd_jax.report import excerpts, findings, page, sections
+from asd_jax.report.excerpts import Excerpt
+from asd_jax.report.findings import Part
 from asd_jax.scoring.thresholds import gamma_threshold
 from asd_jax.scoring.trained import Trained
+from asd_jax.sound.audio import read_audio
+from asd_jax.sound.features import PRESETS
 from tests.conftest import tiny_recipe
 from tests.recordings import HIGH, LOW, write_tone
 
@@ -101,7 +102,7 @@ def workdir(raw, tmp_path_factory):
     config, folder = tiny_recipe(raw.parent / "data", tmp_path_factory), raw.parent / "run"
     config.held_back, config.num_runs, config.score_hop = 3, 2, 4
     machine = ("drill", "00")
-    clips = list(records.open_store(config.data_dir, "paper1").clips(machine, "train"))[:3]
+    clips = list(open_store(config.data_dir, "paper1").clips(machine, "train"))[:3]
     summary = Summary(0, 1, 2, 3, 6, (machine,), tuple(clip.name for clip, _ in clips), {}, None, "")
     left = Workdir(folder)
     left.keep_recipe(read_recipe(config))
@@ -117,7 +118,7 @@ def workdir(raw, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(findings, "load_trained", load)
-        patch.setattr(evaluation, "load_trained", load)
+        patch.setattr(evaluate, "load_trained", load)
         scores = {clip.name: float(one["score"].mean()) for clip, one in load(left).outputs(clips)}
         (folder / "held_back_scores.json").write_text(json.dumps({"steps": [2, 2], "scores": {"drill/00": scores}}))
         yield folder

@@ -9,21 +9,23 @@ import shutil
 import numpy as np
 import pytest
 
-from asd_jax import evaluation, recordings, select_inlier
 from asd_jax.backends import BACKENDS
 from asd_jax.backends.embeddings import Embeddings
+from asd_jax.base.errors import UserError
 from asd_jax.datasets import DATASETS
-from asd_jax.errors import UserError
+from asd_jax.evaluation import choose_inlier
+from asd_jax.evaluation.evaluate import evaluate_workdir
+from asd_jax.listening import recordings
 from asd_jax.methods import encoder
 from asd_jax.methods.recipe import InlierChoice
-from asd_jax.page import excerpts, findings, page
-from asd_jax.prepare import prepare
 from asd_jax.recipes.keys import as_config, read_recipe
 from asd_jax.recipes.workdir import Workdir
+from asd_jax.records.prepare import prepare
+from asd_jax.report import excerpts, findings, page
 from asd_jax.scoring.held_back import train_and_keep
 from asd_jax.scoring.scorer import inlier_choice
-from asd_jax.training_data import load_data
-from asd_jax.validation import Validation
+from asd_jax.training.data import load_data
+from asd_jax.training.validation import Validation
 from configs import multitask
 from tests.recordings import write_tone
 from tests.tiny_encoder import TinyEncoder
@@ -67,7 +69,7 @@ def workdir(tmp_path_factory):
 
 
 def test_the_encoder_tells_the_ids_apart_and_the_mixture_easy_faults(workdir):
-    assert "harmonic mean" in evaluation.evaluate_workdir(str(workdir))
+    assert "harmonic mean" in evaluate_workdir(str(workdir))
     measured = json.loads((workdir / "metrics.json").read_text())
     assert [(row["machine_id"], row["domain"]) for row in measured["rows"]] == [("00", "source"), ("03", "source")]
     assert [row["mean"]["AUC"] > 0.9 for row in measured["rows"]] == [True, True], measured["rows"]
@@ -77,7 +79,7 @@ def test_the_encoder_tells_the_ids_apart_and_the_mixture_easy_faults(workdir):
 
 
 def test_scores_and_decisions_are_files_of_the_challenge(workdir):
-    evaluation.evaluate_workdir(str(workdir))
+    evaluate_workdir(str(workdir))
     names = sorted(path.name for path in (workdir / "scores").glob("*.csv"))
     ends = [f"drill_section_{section}_source_test.csv" for section in ("00", "03")]
     assert names == [f"anomaly_score_{e}" for e in ends] + [f"decision_result_{e}" for e in ends] + ["result.csv"]
@@ -136,9 +138,9 @@ def test_new_recordings_need_to_be_told_whose_they_are(workdir, tmp_path):
 def test_inlier_models_asked_for_go_before_those_that_were_chosen(workdir, tmp_path, capsys):
     run = str(shutil.copytree(workdir, tmp_path / "run"))
     config = as_config(Workdir(run).recipe)
-    evaluation.evaluate_workdir(run)
+    evaluate_workdir(run)
     assert "Inlier models: gmm with p=2 (by the training's config)" in capsys.readouterr().out
-    select_inlier.select([run])
+    choose_inlier.select([run])
     kind, p = dataclasses.astuple(inlier_choice(Workdir(run)))
     assert (kind, p) != ("gmm", 2)
     findings.find(run, None, 0.1, None)

@@ -5,17 +5,19 @@ import numpy as np
 import optax
 import pytest
 
-from asd_jax import parallel
+from asd_jax.devices.mesh import describe_mesh, make_mesh
+from asd_jax.devices.steps import Steps, init_states, output_step, stack_runs, take_run
 from asd_jax.methods.autoencoder import Autoencoder
 from asd_jax.methods.proxy_outlier import ProxyOutlier
 from asd_jax.models.autoencoder import DenseAutoencoder
+from asd_jax.models.norms import DATA
 from asd_jax.models.resnet import ResNet
 from tests.devices import DEVICES
 from tests.steps import take_steps
 
-DENSE = Autoencoder(DenseAutoencoder((8, 2, 8), axis_name=parallel.DATA), window=32, n_mels=32)
+DENSE = Autoencoder(DenseAutoencoder((8, 2, 8), axis_name=DATA), window=32, n_mels=32)
 """Compiles in a moment, where it does not matter what is trained."""
-METHOD = ProxyOutlier(ResNet(blocks=(2, 1, 1), width=4, axis_name=parallel.DATA), window=32, n_mels=32)
+METHOD = ProxyOutlier(ResNet(blocks=(2, 1, 1), width=4, axis_name=DATA), window=32, n_mels=32)
 
 
 def sgd(values):
@@ -58,7 +60,7 @@ def test_gradients_of_a_split_batch_equal_those_of_the_whole():
     found = []
     for devices in (1, 4):
         states, _, mesh = take_steps(DENSE, plain, batches([0], 1), devices=devices, seed=1, learning_rate=1.0)
-        before = parallel.init_states(mesh, DENSE, plain)(1, np.array([0], np.int32))
+        before = init_states(mesh, DENSE, plain)(1, np.array([0], np.int32))
         found.append(jax.tree.map(lambda a, b: a - b, *jax.device_get((before.params, states.params))))
     size = max(np.abs(x).max() for x in jax.tree.leaves(found[0]))
     close(*found, atol=1e-5 * size)
@@ -78,12 +80,12 @@ def test_scores_of_a_split_batch_equal_those_of_the_whole():
     states, _, mesh = train([0, 1], 2, method=DENSE)
     windows = np.random.default_rng(0).normal(size=(8, 32, 32)).astype(np.float32)
     product = np.zeros(8, np.int32)
-    scores = np.asarray(parallel.output_step(mesh, DENSE)(states, windows, product)["score"])
+    scores = np.asarray(output_step(mesh, DENSE)(states, windows, product)["score"])
     assert scores.shape == (2, 8)
-    one = parallel.make_mesh(1, 8, DEVICES[:1])
+    one = make_mesh(1, 8, DEVICES[:1])
     for run in range(2):
         single = jax.tree.map(lambda x: x[run : run + 1], states)
-        alone = np.asarray(parallel.output_step(one, DENSE)(single, windows, product)["score"])
+        alone = np.asarray(output_step(one, DENSE)(single, windows, product)["score"])
         np.testing.assert_allclose(scores[run], alone[0], rtol=1e-5, atol=1e-6)
 
 
@@ -92,19 +94,19 @@ def test_scores_of_a_split_batch_equal_those_of_the_whole():
     [(3, 64, 1, (1, 1)), (3, 64, 4, (3, 1)), (1, 64, 3, (1, 2)), (1, 6, 4, (1, 3)), (2, 64, 4, (2, 2))],
 )
 def test_the_mesh_fits_any_number_of_devices(num_runs, batch_size, devices, shape):
-    mesh = parallel.make_mesh(num_runs, batch_size, DEVICES[:devices])
+    mesh = make_mesh(num_runs, batch_size, DEVICES[:devices])
     assert mesh.devices.shape == shape
 
 
 def test_idle_devices_are_named(four_devices):
-    assert str(DEVICES[3]) in parallel.describe(parallel.make_mesh(3, 64))
-    assert "idle" not in parallel.describe(parallel.make_mesh(4, 64))
+    assert str(DEVICES[3]) in describe_mesh(make_mesh(3, 64))
+    assert "idle" not in describe_mesh(make_mesh(4, 64))
 
 
 def test_taking_a_run_out_and_putting_it_back():
     states, _, mesh = train([0, 1], 2, method=DENSE)
-    singles = [parallel.take_run(mesh)(states, i) for i in range(2)]
-    close(parallel.stack_runs(mesh, singles), states, 0)
+    singles = [take_run(mesh)(states, i) for i in range(2)]
+    close(stack_runs(mesh, singles), states, 0)
 
 
 def test_many_steps_at_once_equal_single_steps():
@@ -129,6 +131,6 @@ def test_windows_cut_out_on_the_devices_equal_those_that_are_given():
 
 
 def test_one_program_serves_all_schedules_and_seeds():
-    mesh = parallel.make_mesh(1, 8, DEVICES[:1])
+    mesh = make_mesh(1, 8, DEVICES[:1])
     shapes = (sgd, False, 1, 8, ("progress", "learning_rate"), None, np.float32)
-    assert parallel.Steps(mesh, DENSE, *shapes).compile() is parallel.Steps(mesh, DENSE, *shapes).compile()
+    assert Steps(mesh, DENSE, *shapes).compile() is Steps(mesh, DENSE, *shapes).compile()

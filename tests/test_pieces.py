@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd_jax.pieces import Sound, cut, open_sound, raw_sound
+from asd_jax.sound.pieces import Sound, cut, open_sound, raw_sound
 
 
 def in_blocks(samples, seed=0):

@@ -8,10 +8,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from asd_jax.datasets.synthetic_sound import waveform
-from asd_jax.features import PRESETS, log_mels
 from asd_jax.methods.proxy_outlier import ProxyOutlier
 from asd_jax.models.autoencoder import DenseAutoencoder
 from asd_jax.models.resnet import ResNet
+from asd_jax.sound.features import PRESETS, log_mels
 from tests.steps import take_steps
 
 WINDOW = 33

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd_jax import prepare as prepare_module
-from asd_jax import records
-from asd_jax import shards as shards_module
-from asd_jax.audio import read_audio
-from asd_jax.clips import Clip
-from asd_jax.errors import UserError
-from asd_jax.features import PRESETS, log_mels
-from asd_jax.manifest import read_manifest
-from asd_jax.prepare import format_lines, prepare
+from asd_jax.base.errors import UserError
+from asd_jax.datasets.clips import Clip
+from asd_jax.records import prepare as prepare_module
+from asd_jax.records import shards as shards_module
+from asd_jax.records.manifest import read_manifest
+from asd_jax.records.prepare import format_lines, prepare
+from asd_jax.records.store import open_store, tf
+from asd_jax.sound.audio import read_audio
+from asd_jax.sound.features import PRESETS, log_mels
 
 FAN, PUMP = ("fan", "00"), ("pump", "02")
 FANS = (FAN, ("fan", "02"))
@@ -48,7 +48,7 @@ def write_clips(folder, machine, train=10, test=3):
 
 
 def stored(data_dir, machine, split):
-    return list(records.open_store(data_dir, "paper1").examples(machine, split))
+    return list(open_store(data_dir, "paper1").examples(machine, split))
 
 
 def names(clips, split):
@@ -118,7 +118,7 @@ def test_a_stopped_run_goes_on_with_what_is_missing(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(Killed):
         stop_after(patch, 18)  # fan is complete (13 clips), of pump the first file of 4
         prepare(clips, tmp_path / "data", "dcase2020", "paper1", workers=1)
-    store = records.open_store(tmp_path / "data", "paper1")
+    store = open_store(tmp_path / "data", "paper1")
     assert set(store.machines) == {FAN}
     assert len(stored(tmp_path / "data", FAN, "train")) == 10
     assert not list((tmp_path / "data" / "log_mel_records").glob("*pump*"))
@@ -163,7 +163,7 @@ def test_a_second_writer_where_locks_do_not_work_shifts_nothing(tmp_path, monkey
 @pytest.mark.parametrize("step", ["store_machine", "write_manifest"])
 def test_stopped_just_before_a_machine_is_listed(tmp_path, monkeypatch, step):
     clips = write_clips(tmp_path / "raw", FAN)
-    owner = records if step == "store_machine" else prepare_module
+    owner = prepare_module
 
     def stopping(*_):
         raise Killed
@@ -172,7 +172,7 @@ def test_stopped_just_before_a_machine_is_listed(tmp_path, monkeypatch, step):
         patch.setattr(owner, step, stopping)
         prepare(clips, tmp_path / "data", "dcase2020", "paper1")
     with pytest.raises(UserError, match="no prepared data"):
-        records.open_store(tmp_path / "data", "paper1")
+        open_store(tmp_path / "data", "paper1")
     prepare(clips, tmp_path / "data", "dcase2020", "paper1")
     assert [example["name"] for example in stored(tmp_path / "data", FAN, "train")] == names(clips, "train")
 
@@ -184,7 +184,7 @@ def test_stored_machines_are_kept_and_changed_ones_prepared_again(tmp_path):
         [dataclasses.replace(clip, group="lab") for clip in clips], tmp_path / "data", "dcase2020", "paper1"
     )
     assert (again.computed, again.already_there) == (0, (FAN, PUMP))
-    assert records.open_store(tmp_path / "data", "paper1").groups() == {FAN: "lab", PUMP: "lab"}
+    assert open_store(tmp_path / "data", "paper1").groups() == {FAN: "lab", PUMP: "lab"}
 
     fewer = [clip for clip in clips if clip.machine == PUMP][1:]
     said = []
@@ -244,7 +244,7 @@ def full(*_):
 
 
 def full_for_tensorflow(*_):
-    raise records.tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+    raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
 
 
 @pytest.mark.parametrize("failure", [full, full_for_tensorflow])
@@ -252,7 +252,7 @@ def test_no_space_left_loses_nothing(tmp_path, monkeypatch, failure):
     prepare(write_clips(tmp_path / "raw", FAN), tmp_path / "data", "dcase2020", "paper1")
     clips = write_clips(tmp_path / "raw", PUMP)
     with monkeypatch.context() as patch, pytest.raises(UserError, match="No space left"):
-        patch.setattr(records, "shard_writer", failure)
+        patch.setattr(shards_module, "shard_writer", failure)
         prepare(clips, tmp_path / "data", "dcase2020", "paper1")
     assert len(stored(tmp_path / "data", FAN, "train")) == 10
     prepare(clips, tmp_path / "data", "dcase2020", "paper1")
@@ -338,7 +338,7 @@ def check_standardised(clips, data):
     for clip in clips:
         waves, statistics = training_samples(clips, clip.machine_type), manifest.wave_statistics(clip.machine_type)
         assert (statistics.mean, statistics.std) == pytest.approx((waves.mean(), waves.std()), rel=1e-5)
-        examples = records.open_store(data, "paper2").examples(clip.machine, clip.split)
+        examples = open_store(data, "paper2").examples(clip.machine, clip.split)
         by_name = {example["name"].decode(): example["log_mel"] for example in examples}
         expected = log_mels(PRESETS["paper2"], read_audio(clip.path, 16000), "", statistics)
         np.testing.assert_array_equal(by_name[os.path.basename(clip.path)], expected)

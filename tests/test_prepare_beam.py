@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from asd_jax import records
-from asd_jax import shards as shards_module
-from asd_jax.errors import UserError
-from asd_jax.manifest import read_manifest
-from asd_jax.prepare import prepare
-from asd_jax.records import tf
+from asd_jax.base.errors import UserError
+from asd_jax.records import shards as shards_module
+from asd_jax.records.manifest import read_manifest
+from asd_jax.records.prepare import prepare
+from asd_jax.records.store import shard_writer, tf
 from tests.test_prepare import FAN, PUMP, write_clips
 
 IN_MEMORY = ("runner=FnApiRunner",)  # what DirectRunner runs on, without its search for a server in the internet
@@ -22,7 +21,7 @@ IN_MEMORY = ("runner=FnApiRunner",)  # what DirectRunner runs on, without its se
 @pytest.fixture
 def write_on_beam():
     pytest.importorskip("apache_beam", reason="Apache Beam is not installed: pip install 'asd_jax[beam]'")
-    from asd_jax.prepare_beam import write_on_beam
+    from asd_jax.records.beam import write_on_beam
 
     return write_on_beam
 
@@ -92,7 +91,7 @@ def test_a_shard_that_is_written_again_meanwhile_stays_whole(tmp_path, clips):
         for shard in shards:
             shards_module.write_shard(manifest, shard)
             shards_module.write_shard(manifest, shard)
-            with pytest.raises(RuntimeError), records.shard_writer(shard.path) as writer:  # a worker that fails
+            with pytest.raises(RuntimeError), shard_writer(shard.path) as writer:  # a worker that fails
                 writer.write(b"half")
                 raise RuntimeError
 
@@ -118,12 +117,12 @@ def test_a_failing_pipeline_is_told_in_one_sentence(tmp_path, clips, write_on_be
         patch.setattr(os.path, "exists", lambda path: not str(path).endswith(".wav") and exists(path))
         start()
     with monkeypatch.context() as patch, pytest.raises(UserError, match=r"wrote 8 files that are not here.*data_dir"):
-        patch.setattr("asd_jax.prepare_beam.write_shard", lambda *_: None)
+        patch.setattr("asd_jax.records.beam.write_shard", lambda *_: None)
         start()
 
 
 def test_without_beam_it_is_told_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
-    monkeypatch.delitem(sys.modules, "asd_jax.prepare_beam", raising=False)
+    monkeypatch.delitem(sys.modules, "asd_jax.records.store.beam", raising=False)
     with pytest.raises(UserError, match=r"pip install 'asd_jax\[beam\]'"):
-        importlib.import_module("asd_jax.prepare_beam")
+        importlib.import_module("asd_jax.records.store.beam")

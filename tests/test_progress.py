@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from asd_jax import progress
-from asd_jax.prepare import prepare
-from asd_jax.recipes.first_training import next_command
+from asd_jax.base import progress
+from asd_jax.records.prepare import prepare
+from asd_jax.training.first_training import next_command
 from tests.test_prepare import FAN, PUMP, write_clips
 
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from asd_jax import records
-from asd_jax.errors import UserError
-from asd_jax.features import PRESETS
-from asd_jax.manifest import MachineRecords, Manifest, read_manifest, write_manifest
+from asd_jax.base.errors import UserError
+from asd_jax.records.manifest import MachineRecords, Manifest, read_manifest, write_manifest
+from asd_jax.records.store import features, open_store, partial_folder, shard_writer, store_machine
+from asd_jax.sound.features import PRESETS
 
 PAPER1 = PRESETS["paper1"]
 FAN = ("fan", "00")
@@ -23,13 +23,13 @@ def store_clips(data_dir, machine, clips, shard=3):
     """Stores `clips` training clips and two test clips, in files of `shard` clips."""
     entry = MachineRecords("dcase2020", *machine, "MIMII", ("dev",), ("source",), {}, 10.0, (), "digest")
     manifest = read_manifest(data_dir) or Manifest(str(data_dir), PAPER1, "float16", {})
-    serialize = records.features(PAPER1, "float16").serialize_example
+    serialize = features(PAPER1, "float16").serialize_example
     shards = {}
     for split, count in (("train", clips), ("test", 2)):
         for first in range(0, count, shard):
-            path = records.partial_folder(data_dir, entry) / f"{split}{first}"
+            path = partial_folder(data_dir, entry) / f"{split}{first}"
             indices = range(first, min(first + shard, count))
-            with records.shard_writer(path) as writer:
+            with shard_writer(path) as writer:
                 for index in indices:
                     clip = {
                         "label": index % 2,
@@ -40,7 +40,7 @@ def store_clips(data_dir, machine, clips, shard=3):
                     }
                     writer.write(serialize(clip | {"log_mel": log_mel(index)}))
             shards.setdefault(split, []).append((path, len(indices)))
-    records.store_machine(manifest, entry, shards)
+    store_machine(manifest, entry, shards)
     stored = MachineRecords(**vars(entry) | {"clips": {"train": clips, "test": 2}})
     write_manifest(Manifest(str(data_dir), PAPER1, "float16", manifest.machines | {machine: stored}))
 
@@ -48,7 +48,7 @@ def store_clips(data_dir, machine, clips, shard=3):
 @pytest.mark.parametrize("machine", [FAN, ODD])
 def test_what_was_stored_is_read_in_order_again_and_again(tmp_path, machine):
     store_clips(tmp_path, machine, 8)
-    store = records.open_store(tmp_path, "paper1")
+    store = open_store(tmp_path, "paper1")
     assert store.preset == PAPER1
     for _ in range(2):
         clips = list(store.examples(machine, "train"))
@@ -63,7 +63,7 @@ def test_what_was_stored_is_read_in_order_again_and_again(tmp_path, machine):
 def test_machines_whose_names_run_together_stay_apart(tmp_path):
     store_clips(tmp_path, ("a.b", "c"), 3)
     store_clips(tmp_path, ("a", "b.c"), 5)
-    store = records.open_store(tmp_path, "paper1")
+    store = open_store(tmp_path, "paper1")
     assert len(list(store.examples(("a.b", "c"), "train"))) == 3
     assert len(list(store.examples(("a", "b.c"), "train"))) == 5
     assert store.groups() == {("a.b", "c"): "MIMII", ("a", "b.c"): "MIMII"}
@@ -71,26 +71,26 @@ def test_machines_whose_names_run_together_stay_apart(tmp_path):
 
 def test_unprepared_folder(tmp_path):
     with pytest.raises(UserError, match="holds no prepared data"):
-        records.open_store(tmp_path / "nowhere", "paper1")
+        open_store(tmp_path / "nowhere", "paper1")
 
 
 def test_something_else_called_manifest(tmp_path):
     (tmp_path / "manifest.json").write_text("{")
     with pytest.raises(UserError, match=r"manifest\.json is not a manifest"):
-        records.open_store(tmp_path, "paper1")
+        open_store(tmp_path, "paper1")
 
 
 def test_another_preset_is_refused_by_name(tmp_path):
     store_clips(tmp_path, FAN, 1)
     with pytest.raises(UserError, match="'nothing'.*paper1"):
-        records.open_store(tmp_path, "nothing")
+        open_store(tmp_path, "nothing")
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"preset": manifest["preset"] | {"hop": 256}}))
     with pytest.raises(UserError, match="hop=256"):
-        records.open_store(tmp_path, "paper1")
+        open_store(tmp_path, "paper1")
     (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"preset": manifest["preset"] | {"name": "other"}}))
     with pytest.raises(UserError, match="'other', not 'paper1'"):
-        records.open_store(tmp_path, "paper1")
+        open_store(tmp_path, "paper1")
 
 
 def test_a_manifest_from_before_there_were_statistics_is_read(tmp_path):
@@ -98,7 +98,7 @@ def test_a_manifest_from_before_there_were_statistics_is_read(tmp_path):
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     del manifest["statistics"], manifest["preset"]["standardise"]
     (tmp_path / "manifest.json").write_text(json.dumps(manifest))
-    store = records.open_store(tmp_path, "paper1")
+    store = open_store(tmp_path, "paper1")
     assert (store.preset, store.statistics) == (PAPER1, {})
     assert store.wave_statistics("fan") is None
 
@@ -106,7 +106,7 @@ def test_a_manifest_from_before_there_were_statistics_is_read(tmp_path):
 def test_what_is_not_stored_is_told_with_what_is(tmp_path):
     store_clips(tmp_path, FAN, 1)
     store_clips(tmp_path, ("pump", "04"), 1)
-    store = records.open_store(tmp_path, "paper1")
+    store = open_store(tmp_path, "paper1")
     with pytest.raises(UserError, match="'fam': fan, pump are there; did you mean 'fan'"):
         store.read(("fam", "00"), "train")
     with pytest.raises(UserError, match="ID of fan '04': 00 are there"):
@@ -134,7 +134,7 @@ def test_a_damaged_file_is_named(tmp_path, damage):
     store_clips(tmp_path, FAN, 8)
     path = next(tmp_path.rglob("*-train.tfrecord-00001-of-00003"))
     damage(path)
-    store = records.open_store(tmp_path, "paper1")
+    store = open_store(tmp_path, "paper1")
     with pytest.raises(UserError, match=f"{path} is damaged or missing.*prepare fan/00 again"):
         list(store.examples(FAN, "train"))
     assert len(list(store.examples(FAN, "test"))) == 2
@@ -144,4 +144,4 @@ def test_records_deleted_behind_the_manifest(tmp_path):
     store_clips(tmp_path, FAN, 1)
     next(tmp_path.rglob("dataset_info.json")).unlink()
     with pytest.raises(UserError, match="is missing or damaged: prepare fan/00 again"):
-        list(records.open_store(tmp_path, "paper1").examples(FAN, "train"))
+        list(open_store(tmp_path, "paper1").examples(FAN, "train"))

@@ -2,9 +2,9 @@
 
 import pytest
 
-from asd_jax import report
-from asd_jax.errors import UserError
-from asd_jax.score_files import ScoreSet, write_scores
+from asd_jax.base.errors import UserError
+from asd_jax.evaluation.results import evaluate, evaluate_directory, format_table, results_table, write_result_csv
+from asd_jax.evaluation.score_files import ScoreSet, write_scores
 
 LABELS = (0, 0, 1, 1)
 PERFECT, HALF, REVERSED = (1, 2, 3, 4), (1, 1, 1, 1), (4, 3, 2, 1)
@@ -15,10 +15,10 @@ def score_set(machine_type, machine_id, domain, scores, decisions=None):
 
 
 def test_result_csv_of_2020(tmp_path):
-    results = report.evaluate(
+    results = evaluate(
         [score_set("pump", "01", None, HALF), score_set("fan", "02", None, HALF), score_set("fan", "00", None, PERFECT)]
     )
-    report.write_result_csv(results, tmp_path / "result.csv")
+    write_result_csv(results, tmp_path / "result.csv")
     assert (tmp_path / "result.csv").read_text() == (
         "fan\nid,AUC,pAUC\n00,1.0,1.0\n02,0.5,0.5\nAverage,0.75,0.75\n\n"
         "pump\nid,AUC,pAUC\n01,0.5,0.5\nAverage,0.5,0.5\n\n"
@@ -26,14 +26,14 @@ def test_result_csv_of_2020(tmp_path):
 
 
 def test_result_csv_of_2021_with_decisions(tmp_path):
-    results = report.evaluate(
+    results = evaluate(
         [
             score_set("fan", "00", "target", HALF, (1, 0, 1, 0)),
             score_set("fan", "01", "source", PERFECT, (0, 0, 1, 1)),
             score_set("fan", "00", "source", PERFECT, (0, 0, 1, 1)),
         ]
     )
-    report.write_result_csv(results, tmp_path / "result.csv")
+    write_result_csv(results, tmp_path / "result.csv")
     text = (tmp_path / "result.csv").read_text()
     lines = text.splitlines()
     assert lines[:5] == [
@@ -52,14 +52,14 @@ def test_result_csv_of_2021_with_decisions(tmp_path):
 
 
 def test_without_decisions_there_are_no_columns_for_them(tmp_path):
-    results = report.evaluate([score_set("fan", "00", "source", PERFECT)])
+    results = evaluate([score_set("fan", "00", "source", PERFECT)])
     assert results.columns == ("AUC", "pAUC")
-    report.write_result_csv(results, tmp_path / "result.csv")
+    write_result_csv(results, tmp_path / "result.csv")
     assert (tmp_path / "result.csv").read_text().startswith("fan\nsection,domain,AUC,pAUC\n00,source,1.0,1.0\n")
 
 
 def test_means_over_all_weigh_rows_not_machine_types():
-    results = report.evaluate(
+    results = evaluate(
         [
             score_set("fan", "00", None, PERFECT),
             score_set("fan", "01", None, PERFECT),
@@ -73,11 +73,11 @@ def test_means_over_all_weigh_rows_not_machine_types():
 
 def test_a_set_of_one_class_is_named():
     with pytest.raises(UserError, match="Scores of fan 00 target: .* all 1 are normal"):
-        report.evaluate([ScoreSet("fan", "00", "target", ("a",), (0,), (1.0,))])
+        evaluate([ScoreSet("fan", "00", "target", ("a",), (0,), (1.0,))])
 
 
 def test_table_is_aligned():
-    assert report.format_table(["type", "AUC"], [["fan", 1.0], ["gearbox", 0.04321]]).splitlines() == [
+    assert format_table(["type", "AUC"], [["fan", 1.0], ["gearbox", 0.04321]]).splitlines() == [
         "type        AUC",
         "-------  ------",
         "fan      100.00",
@@ -88,7 +88,7 @@ def test_table_is_aligned():
 def test_folder_to_table(tmp_path):
     write_scores(tmp_path / "anomaly_score_fan_id_00.csv", [("normal_0.wav", 1.0), ("anomaly_0.wav", 2.0)])
     write_scores(tmp_path / "anomaly_score_fan_id_02.csv", [("normal_0.wav", 2.0), ("anomaly_0.wav", 2.0)])
-    table = report.results_table(report.evaluate_directory(tmp_path)).splitlines()
+    table = results_table(evaluate_directory(tmp_path)).splitlines()
     assert table[0].split() == ["machine", "type", "ID", "AUC", "pAUC"]
     assert table[2].split() == ["fan", "00", "100.00", "100.00"]
     assert table[4].split() == ["fan", "arithmetic", "mean", "75.00", "75.00"]

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from asd_jax.models import layers
+from asd_jax.models import norms
 from asd_jax.models.resnet import ResNet
 
 
@@ -27,7 +27,7 @@ def test_parameter_count(blocks, count):
 
 
 def is_norm(module, _):
-    return isinstance(module, layers.BatchNorm)
+    return isinstance(module, norms.BatchNorm)
 
 
 def test_map_sizes():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from asd_jax.errors import UserError
-from asd_jax.score_files import ScoreSet, read_score_directory, write_scores
+from asd_jax.base.errors import UserError
+from asd_jax.evaluation.score_files import ScoreSet, read_score_directory, write_scores
 
 LIST_2020 = "fan\nid_01_0.wav,normal_id_01_7.wav,0\nid_01_1.wav,anomaly_id_01_3.wav,1\npump\nid_01_0.wav,a.wav,1\n"
 

@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from asd_jax import parallel
-from asd_jax.clips import StoredClip
+from asd_jax.datasets.clips import StoredClip
+from asd_jax.devices.mesh import make_mesh
+from asd_jax.devices.steps import init_states
 from asd_jax.methods.proxy_outlier import ProxyOutlier
 from asd_jax.recipes.build import make_method, make_optimizer
 from asd_jax.recipes.keys import read_recipe
@@ -40,8 +41,8 @@ def test_every_run_gives_its_outputs_for_the_windows_of_each_clip_in_their_order
     config.score_hop, config.num_runs = 3, 3
     recipe = read_recipe(config, complete=False)
     method, optimizer = make_method(recipe), make_optimizer(recipe)
-    mesh = parallel.make_mesh(2, config.batch_size, DEVICES[:2])  # three runs on two devices: two groups
-    init = parallel.init_states(mesh, method, optimizer)
+    mesh = make_mesh(2, config.batch_size, DEVICES[:2])  # three runs on two devices: two groups
+    init = init_states(mesh, method, optimizer)
     states = [init(0, np.array(runs, np.int32)) for runs in ([0, 1], [2, 2])]
     clips = [np.random.default_rng(i).normal(size=(n, 128)).astype(np.float16) for i, n in enumerate((32, 70, 41))]
     machine = ("fan", "00")
@@ -74,9 +75,9 @@ def test_one_program_scores_all_and_the_next_batch_is_made_before_the_last_is_wa
     config.network.blocks, config.network.width, config.window, config.batch_size = (1, 1, 1), 4, 32, 8
     config.score_hop, config.num_runs = 1, 2
     recipe = read_recipe(config, complete=False)
-    mesh = parallel.make_mesh(1, config.batch_size, DEVICES[:1])
+    mesh = make_mesh(1, config.batch_size, DEVICES[:1])
     plain = make_method(recipe)
-    states = [parallel.init_states(mesh, plain, make_optimizer(recipe))(0, np.zeros(1, np.int32))] * 2
+    states = [init_states(mesh, plain, make_optimizer(recipe))(0, np.zeros(1, np.int32))] * 2
     events = []
     method = Told(**vars(plain), events=(events,))
     get = jax.device_get

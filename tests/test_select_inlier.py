@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
+from asd_jax.evaluation.choose_inlier import select
 from asd_jax.methods.recipe import InlierChoice
 from asd_jax.recipes.workdir import Workdir
 from asd_jax.scoring.scorer import inlier_choice
-from asd_jax.select_inlier import select
 from configs import multitask
 from tests.built import workdir_of
 from tests.embeddings import join, make, normal

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from asd_jax import metrics, selection
 from asd_jax.backends import models
-from asd_jax.errors import UserError
-from asd_jax.selection import GridRow, best, grid
+from asd_jax.base.errors import UserError
+from asd_jax.evaluation import inlier_grid, metrics
+from asd_jax.evaluation.inlier_grid import GridRow, best, grid
 from tests.embeddings import join, make, normal
 
 
@@ -51,7 +51,7 @@ def test_the_grid_holds_every_kind_and_p_and_finds_the_number_of_clusters():
 
 
 def test_measures_are_those_of_each_id(monkeypatch):
-    monkeypatch.setattr(selection, "POINTS", (1, 4))
+    monkeypatch.setattr(inlier_grid, "POINTS", (1, 4))
     fit_a, dev_a = four_modes("00")
     fit_b, dev_b = four_modes("01")
     dev_b.label[:] = 1 - dev_b.label  # told apart, the wrong way round
@@ -66,7 +66,7 @@ def test_measures_are_those_of_each_id(monkeypatch):
 
 
 def test_ids_that_are_not_developed_on_are_left_alone(monkeypatch):
-    monkeypatch.setattr(selection, "POINTS", (1, 4))
+    monkeypatch.setattr(inlier_grid, "POINTS", (1, 4))
     fit_a, dev_a = four_modes("00")
     evaluation = make(np.zeros((1, 2, 2)), "03")  # cannot be fitted
     assert grid(join(fit_a, evaluation), dev_a, seed=0) == grid(fit_a, dev_a, seed=0)

@@ -10,12 +10,12 @@ import shutil
 import jax
 import pytest
 
-from asd_jax import records
 from asd_jax.backends.embeddings import Embeddings
 from asd_jax.backends.models import InlierModels
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
 from asd_jax.recipes.surroundings import COMPILATION_CACHE
 from asd_jax.recipes.workdir import Workdir
+from asd_jax.records.store import open_store
 from asd_jax.scoring import trained as trained_module
 from asd_jax.scoring.held_back import train_and_keep
 from asd_jax.scoring.scorer import Scorer
@@ -134,7 +134,7 @@ def test_records_name_no_modules_to_import(data_dir, tmp_path, touched, monkeypa
     monkeypatch.syspath_prepend(tmp_path)
     for path in pathlib.Path(data).rglob("features.json"):
         path.write_text(path.read_text().replace("tensorflow_datasets.core.features.tensor_feature", "hostile"))
-    store = records.open_store(str(data), "paper1")
+    store = open_store(str(data), "paper1")
     with pytest.raises(UserError, match="names 'hostile.Tensor'"):
         store.read(("drill", "00"), "train")
     assert not touched.exists()

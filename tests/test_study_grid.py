@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
 from asd_jax.recipes.workdir import Workdir
 from asd_jax.studies import grid
 from configs import proxy_outlier

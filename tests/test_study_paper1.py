@@ -11,11 +11,11 @@ import pytest
 import soundfile
 from flax import linen as nn
 
+from asd_jax.base.errors import UserError
 from asd_jax.datasets import DATASETS, synthetic
-from asd_jax.errors import UserError
-from asd_jax.prepare import prepare
 from asd_jax.recipes.workdir import Workdir
-from asd_jax.studies import grid, paper1, published
+from asd_jax.records.prepare import prepare
+from asd_jax.studies import grid, paper1, paper1_pictures, published
 from asd_jax.studies.paper1 import Setting
 from asd_jax.studies.paper1_results import Results
 from configs import autoencoder, maf, proxy_outlier
@@ -208,7 +208,7 @@ def test_a_training_that_fails_leaves_its_machine_type_open(data, tmp_path, fake
 
 def test_nothing_measured_is_no_picture(tmp_path):
     nothing = Results({"fan": ("00",)}, [])
-    assert paper1.figure_3(nothing) is None and paper1.figure_4(nothing) is None
+    assert paper1_pictures.figure_3(nothing) is None and paper1_pictures.figure_4(nothing) is None
 
 
 class BandMeans(nn.Module):

@@ -13,10 +13,10 @@ from flax import linen as nn
 from sklearn.metrics import roc_auc_score
 
 from asd_jax.backends.embeddings import Embeddings
+from asd_jax.base.errors import UserError
 from asd_jax.datasets import DATASETS, synthetic
-from asd_jax.errors import UserError
 from asd_jax.methods import encoder
-from asd_jax.prepare import prepare
+from asd_jax.records.prepare import prepare
 from asd_jax.studies import figures, grid, paper2, paper2_tables, published
 from asd_jax.studies.paper2_tables import Measure
 from configs import ddcsad, multitask, parallel

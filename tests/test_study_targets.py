@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
-from asd_jax import records
+from asd_jax.base.errors import UserError
 from asd_jax.datasets import DATASETS, synthetic
-from asd_jax.errors import UserError
-from asd_jax.prepare import prepare
+from asd_jax.records.prepare import prepare
+from asd_jax.records.store import open_store
 from asd_jax.studies.targets import find_test_ids
 
 
@@ -20,7 +20,7 @@ def prepared(folder, labelled):
         os.remove(folder / "raw/eval_data_list.csv")
         shutil.rmtree(folder / "raw/ground_truth_data")
     prepare(DATASETS["dcase2021"].list_clips(str(folder / "raw")), str(folder / "data"), "dcase2021", "paper2")
-    return records.open_store(str(folder / "data"), "paper2")
+    return open_store(str(folder / "data"), "paper2")
 
 
 @pytest.fixture(scope="module")

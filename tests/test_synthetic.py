@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from asd_jax.base.errors import UserError
 from asd_jax.datasets import dcase2021, synthetic
-from asd_jax.errors import UserError
 
 
 def files(folder):

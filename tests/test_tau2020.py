@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd_jax import records
-from asd_jax.audio import read_audio
-from asd_jax.clips import Clip
+from asd_jax.base.errors import UserError
 from asd_jax.datasets import DATASETS, tau2020
-from asd_jax.errors import UserError
-from asd_jax.features import PRESETS, log_mels
-from asd_jax.outliers import outlier_machines
-from asd_jax.prepare import prepare
+from asd_jax.datasets.clips import Clip
+from asd_jax.records.prepare import prepare
+from asd_jax.records.store import UNLABELLED, open_store
+from asd_jax.sound.audio import read_audio
+from asd_jax.sound.features import PRESETS, log_mels
+from asd_jax.training.outliers import outlier_machines
 from tests.recordings import write_tone
 
 TAU = ("TAU2020", "all")
@@ -73,12 +73,12 @@ def test_it_is_prepared_beside_machines_and_serves_as_set_e(tmp_path, preset):
     scenes = DATASETS["tau2020"].list_clips(str(tmp_path / "tau"))
     prepare(fans, data, "dcase2020", preset)
     prepare(scenes, data, "tau2020", preset)
-    store = records.open_store(data, preset)
+    store = open_store(data, preset)
     assert outlier_machines("e", ("fan", "00"), store.groups()) == [TAU]
     assert outlier_machines("all", ("fan", "00"), store.groups()) == [("fan", "02")]
     statistics = store.wave_statistics("TAU2020")
     stored = list(store.clips(TAU, "train"))
-    assert [(clip.name, clip.label) for clip, _ in stored] == [(name, records.UNLABELLED) for name in NAMES]
+    assert [(clip.name, clip.label) for clip, _ in stored] == [(name, UNLABELLED) for name in NAMES]
     for clip, (_, log_mel) in zip(scenes, stored, strict=True):
         wave = read_audio(clip.path, 16000)
         assert len(wave) == 16000

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
 from asd_jax.models.efficientnet import Encoder
 from asd_jax.models.timm_weights import load_backbone
 

@@ -14,14 +14,17 @@ import ml_collections
 import numpy as np
 import pytest
 
-from asd_jax import checkpoints, feed, locks, parallel
-from asd_jax.epoch_log import EpochLog
-from asd_jax.errors import UserError
+from asd_jax.base import locks
+from asd_jax.base.errors import UserError
+from asd_jax.devices import checkpoints
+from asd_jax.devices.mesh import make_mesh
 from asd_jax.recipes.build import make_method
 from asd_jax.recipes.keys import read_recipe
 from asd_jax.recipes.workdir import Workdir
 from asd_jax.scoring.held_back import train_and_keep
 from asd_jax.scoring.trained import load_trained, newest_states
+from asd_jax.training import feed
+from asd_jax.training.epoch_log import EpochLog
 from asd_jax.training.run import group_runs
 from configs import proxy_outlier
 from tests.built import method_of
@@ -34,7 +37,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 def weights(workdir, runs=1):
     found = Workdir(workdir)
     method = make_method(found.recipe, len(found.summary.machines))
-    _, states = newest_states(found, found.recipe, method, parallel.make_mesh(1, found.recipe.batch_size))
+    _, states = newest_states(found, found.recipe, method, make_mesh(1, found.recipe.batch_size))
     return jax.device_get([(s.params, s.batch_stats, s.opt_state, s.best) for s in states])
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from asd_jax.base.errors import UserError
 from asd_jax.datasets import DATASETS
-from asd_jax.errors import UserError
-from asd_jax.prepare import prepare
 from asd_jax.recipes.keys import read_recipe
-from asd_jax.records import open_store
-from asd_jax.training_data import load_data, target_machines
+from asd_jax.records.prepare import prepare
+from asd_jax.records.store import open_store
+from asd_jax.training.data import load_data, target_machines
 from configs import autoencoder, maf, multitask, proxy_outlier
 from tests.recordings import HIGH, write_machines, write_tone
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd_jax import unfinished
-from asd_jax.audio import read_audio
+from asd_jax.base.errors import UserError
 from asd_jax.datasets.check import check
-from asd_jax.errors import UserError
-from asd_jax.pieces import open_sound
+from asd_jax.sound import unfinished
+from asd_jax.sound.audio import read_audio
+from asd_jax.sound.pieces import open_sound
 
 WAVE = np.random.default_rng(0).integers(-9000, 9000, 16000, dtype=np.int16)
 PCM = WAVE.astype("<i2").tobytes()

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from asd_jax.clips import Clip
-from asd_jax.errors import UserError
-from asd_jax.features import PRESETS
-from asd_jax.wave_statistics import measure
+from asd_jax.base.errors import UserError
+from asd_jax.datasets.clips import Clip
+from asd_jax.records.wave_statistics import measure
+from asd_jax.sound.features import PRESETS
 
 PAPER2 = PRESETS["paper2"]
 

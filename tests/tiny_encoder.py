@@ -3,7 +3,7 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from asd_jax.models.layers import BatchNorm, Dropout
+from asd_jax.models.norms import BatchNorm, Dropout
 
 
 class TinyEncoder(nn.Module):

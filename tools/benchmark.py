@@ -7,7 +7,7 @@ python tools/benchmark.py --config=configs/multitask.py --config.batch_size=128 
 import installed  # noqa: F401  or one sentence
 
 # isort: split
-from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
+from asd_jax.base import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split
 import json
@@ -18,8 +18,8 @@ import ml_collections
 from absl import flags
 from ml_collections import config_flags
 
-from asd_jax import cli
-from asd_jax.files import check_own, write_atomically
+from asd_jax.base import cli
+from asd_jax.base.files import check_own, write_atomically
 
 _MODES = {
     "step": "training steps on made-up windows on the devices",

@@ -7,7 +7,7 @@ python tools/evaluate.py --scores=DIR [--labels=eval_data_list.csv]
 import installed  # noqa: F401  or one sentence
 
 # isort: split
-from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
+from asd_jax.base import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split
 import os
@@ -15,8 +15,8 @@ import shlex
 
 from absl import flags
 
-from asd_jax import cli
-from asd_jax.errors import UserError
+from asd_jax.base import cli
+from asd_jax.base.errors import UserError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "What tools/train.py wrote.")
 _SCORES = flags.DEFINE_string(
@@ -36,18 +36,18 @@ def main() -> None:
     if (_WORKDIR.value is None) == (_SCORES.value is None):
         raise UserError("Give either --workdir=W (score and measure) or --scores=DIR (measure score files).")
     if _SCORES.value:
-        from asd_jax import report
+        from asd_jax.evaluation.results import evaluate_directory, results_table, write_result_csv
 
-        results = report.evaluate_directory(_SCORES.value, _LABELS.value)
-        print(report.results_table(results))
+        results = evaluate_directory(_SCORES.value, _LABELS.value)
+        print(results_table(results))
         path = _RESULT.value or os.path.join(_SCORES.value, "result.csv")
         if not _RESULT.value and os.path.exists(path):
             print(f"Kept {path}, which was there already; --result=FILE writes elsewhere or replaces it")
         else:
-            report.write_result_csv(results, path)
+            write_result_csv(results, path)
             print(f"Wrote {path}")
     else:
-        from asd_jax.evaluation import evaluate_workdir
+        from asd_jax.evaluation.evaluate import evaluate_workdir
 
         print(evaluate_workdir(_WORKDIR.value, _LABELS.value, score_hop=_SCORE_HOP.value))
         print(f"Next: python tools/report.py --workdir={shlex.quote(_WORKDIR.value)} --out=report.html")

@@ -3,13 +3,13 @@
 import installed  # noqa: F401  or one sentence
 
 # isort: split
-from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
+from asd_jax.base import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split
 from absl import flags
 
-from asd_jax import cli
-from asd_jax.errors import UserError
+from asd_jax.base import cli
+from asd_jax.base.errors import UserError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "What tools/train.py wrote.")
 _OUT = flags.DEFINE_string("out", None, "The folder to write; an older export there is replaced.")

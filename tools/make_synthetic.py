@@ -7,12 +7,12 @@ python tools/make_synthetic.py --out=DIR [--layout=dcase2020] [--seed=0] [--mach
 import installed  # noqa: F401  or one sentence
 
 # isort: split
-from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
+from asd_jax.base import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split
 from absl import flags
 
-from asd_jax import cli
+from asd_jax.base import cli
 from asd_jax.datasets import synthetic
 
 _OUT = flags.DEFINE_string("out", None, "Folder to write to.", required=True)

@@ -13,7 +13,7 @@ folder, what is missing there and what is wrong, from names and audio headers. O
 import installed  # noqa: F401  or one sentence
 
 # isort: split
-from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
+from asd_jax.base import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split
 import functools
@@ -22,11 +22,11 @@ import time
 
 from absl import flags
 
-from asd_jax import cli
-from asd_jax.audio_files import unread_told
-from asd_jax.clips import with_channel
+from asd_jax.base import cli
 from asd_jax.datasets import DATASETS, check
-from asd_jax.features import PRESETS
+from asd_jax.datasets.clips import with_channel
+from asd_jax.sound.audio_files import unread_told
+from asd_jax.sound.features import PRESETS
 
 _DATASET = flags.DEFINE_enum("dataset", None, sorted(DATASETS), "How the recordings lie on disk.", required=True)
 _RAW_DIR = flags.DEFINE_string("raw_dir", None, "Folder of the recordings.", required=True)
@@ -64,13 +64,13 @@ def main() -> int:
     clips = DATASETS[_DATASET.value].list_clips(_RAW_DIR.value, machine_types=_MACHINE_TYPES.value, groups=groups)
     if unknown := sorted(groups.keys() - {clip.machine_type for clip in clips}):
         raise flags.Error(f"--groups names {', '.join(unknown)}, which {_RAW_DIR.value} does not hold.")
-    from asd_jax.features import compile_kernels
-    from asd_jax.prepare import format_lines, prepare  # TensorFlow takes seconds to import
-    from asd_jax.recipes.first_training import next_command
+    from asd_jax.records.prepare import format_lines, prepare  # TensorFlow takes seconds to import
+    from asd_jax.sound.features import compile_kernels
+    from asd_jax.training.first_training import next_command
 
     write_elsewhere = None
     if _BEAM_PIPELINE_OPTIONS.value is not None:
-        from asd_jax.prepare_beam import write_on_beam
+        from asd_jax.records.beam import write_on_beam
 
         write_elsewhere = functools.partial(write_on_beam, _BEAM_PIPELINE_OPTIONS.value)
     compile_kernels(_FEATURES.value)  # the rate below is of the work alone

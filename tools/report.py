@@ -6,14 +6,14 @@ python tools/report.py --workdir=W [--workdir=W2 ...] --out=report.html [--raw_d
 import installed  # noqa: F401  or one sentence
 
 # isort: split
-from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
+from asd_jax.base import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split
 from absl import flags
 from etils import epath
 
-from asd_jax import cli
-from asd_jax.errors import UserError
+from asd_jax.base import cli
+from asd_jax.base.errors import UserError
 
 _WORKDIR = flags.DEFINE_multi_string("workdir", None, "What tools/train.py wrote; several stand side by side.")
 _OUT = flags.DEFINE_string("out", None, "The HTML file to write.")
@@ -29,7 +29,7 @@ def main() -> None:
     """Imports late: a mistake on the command line is told at once."""
     if not 0 < _TARGET_FPR.value < 1:
         raise UserError(f"--target_fpr={_TARGET_FPR.value} was given: expected a share between 0 and 1, such as 0.1.")
-    from asd_jax.page.page import write_page
+    from asd_jax.report.page import write_page
 
     notes = write_page(
         _WORKDIR.value,

@@ -12,7 +12,7 @@ What is finished is kept when the command is run again; a training that was stop
 import installed  # noqa: F401  or one sentence
 
 # isort: split
-from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
+from asd_jax.base import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split
 import importlib
@@ -23,8 +23,8 @@ from typing import Any
 
 from absl import flags
 
-from asd_jax import cli, locks
-from asd_jax.errors import UserError
+from asd_jax.base import cli, locks
+from asd_jax.base.errors import UserError
 from asd_jax.studies import tables
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))  # for configs/
@@ -61,7 +61,7 @@ def main() -> int:
             if paper != _PAPER.value and flag.value:
                 raise UserError(f"--{flag.name} is for --paper={paper}: leave it out.")
     tables.check_folder(_OUT.value)
-    from asd_jax.checkpoints import check_path
+    from asd_jax.devices.checkpoints import check_path
     from asd_jax.studies import grid
 
     check_path(_OUT.value)

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 import installed  # noqa: F401  or one sentence
 
 # isort: split
-from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
+from asd_jax.base import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split
 from absl import flags
 
-from asd_jax import cli
-from asd_jax.errors import UserError
+from asd_jax.base import cli
+from asd_jax.base.errors import UserError
 
 if TYPE_CHECKING:
     from asd_jax.scoring.detector import Detector
@@ -75,8 +75,8 @@ def main(words: list[str]) -> int:
 
 
 def _score_recordings(sources: list[str]) -> int:
-    from asd_jax import report
-    from asd_jax.recordings import score_recordings
+    from asd_jax.evaluation.results import format_table
+    from asd_jax.listening.recordings import score_recordings
 
     outcome = score_recordings(
         _WORKDIR.value, sources, _OUTPUT.value, _TARGET_FPR.value, _MACHINE_ID.value, _SCORE_HOP.value
@@ -88,7 +88,7 @@ def _score_recordings(sources: list[str]) -> int:
         for score, decision, file in zip(outcome.scores, decisions, outcome.files, strict=True)
     ]
     most_anomalous = sorted(range(len(rows)), key=lambda i: -outcome.scores[i])[:_SHOWN]
-    print(report.format_table(["score", "decision", "highest scores"], [rows[i] for i in most_anomalous]))
+    print(format_table(["score", "decision", "highest scores"], [rows[i] for i in most_anomalous]))
     for problem in outcome.problems:
         print(f"Not scored: {problem}")
     print(
@@ -98,8 +98,8 @@ def _score_recordings(sources: list[str]) -> int:
 
 
 def _score_along_time(sources: list[str]) -> int:
-    from asd_jax import report
-    from asd_jax.along_time import PANELS, clock, score_along_time
+    from asd_jax.evaluation.results import format_table
+    from asd_jax.listening.along_time import PANELS, clock, score_along_time
 
     detector = _detector()
     hop = _PIECE_HOP.value or _PIECE.value
@@ -108,7 +108,7 @@ def _score_along_time(sources: list[str]) -> int:
     highest = sorted(stretches, key=lambda one: -one[1].highest_score)[:_SHOWN]
     rows = [[clock(one.start), clock(one.end), f"{one.highest_score:.4f}", name] for name, one in highest]
     if rows:
-        print(report.format_table(["from", "to", "highest score", "above the threshold"], rows))
+        print(format_table(["from", "to", "highest score", "above the threshold"], rows))
     for sentence in outcome.silences:
         print(sentence)
     for problem in outcome.problems:
@@ -124,7 +124,7 @@ def _score_along_time(sources: list[str]) -> int:
 
 
 def _follow(folder: str) -> int:
-    from asd_jax.follow import follow
+    from asd_jax.listening.follow import follow
 
     detector = _detector()
     stop = threading.Event()
@@ -144,9 +144,9 @@ def _score_stdin() -> int:
     piece = _PIECE.value or _STDIN_PIECE
     hop = _PIECE_HOP.value or piece
     with contextlib.redirect_stdout(sys.stderr):  # standard output has JSON lines only
-        from asd_jax.along_time import check_pieces, score_live
-        from asd_jax.audio import low_rates_told
-        from asd_jax.pieces import raw_sound
+        from asd_jax.listening.along_time import check_pieces, score_live
+        from asd_jax.sound.audio import low_rates_told
+        from asd_jax.sound.pieces import raw_sound
 
         detector = _detector()
         check_pieces(detector, piece, hop)

@@ -9,12 +9,12 @@ them before.
 import installed  # noqa: F401  or one sentence
 
 # isort: split
-from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
+from asd_jax.base import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split
 from absl import flags
 
-from asd_jax import cli
+from asd_jax.base import cli
 
 _WORKDIRS = flags.DEFINE_multi_string("workdir", None, "What tools/train.py wrote; may be given several times.")
 flags.mark_flag_as_required("workdir")
@@ -22,7 +22,7 @@ flags.mark_flag_as_required("workdir")
 
 def main() -> None:
     """Imports late: a mistake on the command line is told at once."""
-    from asd_jax.select_inlier import select
+    from asd_jax.evaluation.choose_inlier import select
 
     print(select(_WORKDIRS.value))
 

@@ -3,7 +3,7 @@
 import installed  # noqa: F401  or one sentence
 
 # isort: split
-from asd_jax import interrupt  # noqa: F401  Ctrl-C is one line from here on
+from asd_jax.base import interrupt  # noqa: F401  Ctrl-C is one line from here on
 
 # isort: split
 import logging
@@ -12,7 +12,7 @@ import shlex
 from absl import flags
 from ml_collections import config_flags
 
-from asd_jax import cli
+from asd_jax.base import cli
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The recipe; any value can be overridden by --config.KEY=VALUE."
@@ -28,7 +28,7 @@ def main() -> None:
     """Imports late: a mistake on the command line is told at once."""
     config = _CONFIG.value
     runs = config.num_runs  # what is wrong with the recipe's file shows here
-    from asd_jax import hosts
+    from asd_jax.devices import hosts
 
     logging.getLogger().setLevel(logging.WARNING)
     with hosts.joined(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value):

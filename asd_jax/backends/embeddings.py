@@ -6,9 +6,9 @@ import io
 import numpy as np
 from etils import epath
 
-from asd_jax.clips import Machine
-from asd_jax.errors import UserError
-from asd_jax.files import write_atomically
+from asd_jax.base.errors import UserError
+from asd_jax.base.files import write_atomically
+from asd_jax.datasets.clips import Machine
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,10 +9,10 @@ from etils import epath
 
 from asd_jax.backends import BACKENDS, Backend
 from asd_jax.backends.embeddings import Embeddings
-from asd_jax.clips import Machine
-from asd_jax.errors import UserError
-from asd_jax.files import write_atomically
-from asd_jax.stored_json import read_json
+from asd_jax.base.errors import UserError
+from asd_jax.base.files import write_atomically
+from asd_jax.base.stored_json import read_json
+from asd_jax.datasets.clips import Machine
 
 COLLAPSED = 1e-5
 """A spread (see `spread`) below this one is float rounding."""

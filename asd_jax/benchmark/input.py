@@ -8,17 +8,18 @@ import jax
 import ml_collections
 import numpy as np
 
-from asd_jax import input_pipeline, parallel
 from asd_jax.benchmark.step import first_values, measure_step
 from asd_jax.benchmark.timing import SECONDS, WARM_UP, Result, intervals, profiled, rates, spread
 from asd_jax.datasets import DATASETS, synthetic
+from asd_jax.devices.mesh import RUN, make_mesh
 from asd_jax.devices.stopping import Stop
-from asd_jax.feed import feed
-from asd_jax.prepare import prepare
 from asd_jax.recipes.build import make_method
 from asd_jax.recipes.keys import is_needed, read_recipe
+from asd_jax.records.prepare import prepare
+from asd_jax.training import input_pipeline
+from asd_jax.training.data import load_data
+from asd_jax.training.feed import feed
 from asd_jax.training.run import make_loop
-from asd_jax.training_data import load_data
 
 
 def made_up(config: ml_collections.ConfigDict, folder: str, clips: int) -> ml_collections.ConfigDict:
@@ -44,12 +45,12 @@ def measure_input(config: ml_collections.ConfigDict, repeats: int) -> Result:
     data = load_data(recipe)
     reading = time.perf_counter() - began
     clips = sum(map(len, (data.target, data.outliers, data.held_back, data.held_back_outliers)))
-    mesh = parallel.make_mesh(recipe.num_runs, recipe.batch_size)
+    mesh = make_mesh(recipe.num_runs, recipe.batch_size)
     sampler, steps = data.sampler(recipe), recipe.steps_per_dispatch or 1
     blocks = input_pipeline.blocks(
         sampler,
         seed=recipe.seed,
-        runs=range(mesh.shape[parallel.RUN]),
+        runs=range(mesh.shape[RUN]),
         first_step=0,
         num_epochs=_epochs(sampler, (repeats + WARM_UP + 1) * steps),
         steps=steps,
@@ -73,7 +74,7 @@ def measure_end_to_end(config: ml_collections.ConfigDict, repeats: int, profile:
     read = measure_input(config, 4 * repeats)
     recipe = read_recipe(config)
     data = load_data(recipe)
-    mesh = parallel.make_mesh(recipe.num_runs, recipe.batch_size)
+    mesh = make_mesh(recipe.num_runs, recipe.batch_size)
     loop = make_loop(recipe, None, make_method(recipe, len(data.machines)), data, mesh, Stop())
     compiled, steps = loop.steps.compile(), loop.steps
     states = steps.init(recipe.seed, range(steps.runs))

@@ -5,23 +5,24 @@ import time
 import ml_collections
 import numpy as np
 
-from asd_jax import parallel
 from asd_jax.benchmark.timing import SECONDS, WARM_UP, Result, spread
-from asd_jax.clips import StoredClip
-from asd_jax.features import PRESETS
+from asd_jax.datasets.clips import StoredClip
+from asd_jax.devices.mesh import RUN, make_mesh
+from asd_jax.devices.steps import init_states, weights_to_score
 from asd_jax.recipes.build import make_method, make_optimizer
 from asd_jax.recipes.keys import read_recipe
 from asd_jax.scoring.trained import Trained
+from asd_jax.sound.features import PRESETS
 
 
 def measure_score(config: ml_collections.ConfigDict, repeats: int) -> Result:
     """Every window of made-up log-mels of 10 s through a fresh network, in full batches, as scoring does it."""
     recipe = read_recipe(config, complete=False)
     method = make_method(recipe, recipe.papers_machines)
-    mesh = parallel.make_mesh(recipe.num_runs, recipe.batch_size)
-    runs = np.arange(mesh.shape[parallel.RUN], dtype=np.int32)
-    init = parallel.init_states(mesh, method, make_optimizer(recipe), recipe.validation_share is not None)
-    states = parallel.weights_to_score(init(recipe.seed, runs))
+    mesh = make_mesh(recipe.num_runs, recipe.batch_size)
+    runs = np.arange(mesh.shape[RUN], dtype=np.int32)
+    init = init_states(mesh, method, make_optimizer(recipe), recipe.validation_share is not None)
+    states = weights_to_score(init(recipe.seed, runs))
     machines = [("made up", str(product)) for product in range(recipe.papers_machines)]
     trained = Trained(recipe, method, machines, mesh, [states] * -(-recipe.num_runs // len(runs)))
     clip = StoredClip(machines[0], "made up", -1, "source", "")

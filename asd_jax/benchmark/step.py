@@ -9,8 +9,9 @@ import ml_collections
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
-from asd_jax import parallel
 from asd_jax.benchmark.timing import Result, intervals, profiled, rates, spread
+from asd_jax.devices.mesh import make_mesh, put_block, put_everywhere
+from asd_jax.devices.steps import Steps
 from asd_jax.methods import Recipe
 from asd_jax.methods.recipe import HalfOutliers
 from asd_jax.recipes import build
@@ -41,17 +42,17 @@ def measure_step(config: ml_collections.ConfigDict, repeats: int, profile: str |
     """
     recipe = read_recipe(config, complete=False)
     method = build.make_method(recipe, recipe.papers_machines)
-    mesh = parallel.make_mesh(recipe.num_runs, recipe.batch_size)
+    mesh = make_mesh(recipe.num_runs, recipe.batch_size)
     frames = None if recipe.steps_per_dispatch is None else (2**16, method.n_mels)
     values = first_values(recipe)
     on_device = frames and jax.ShapeDtypeStruct(frames, np.float16)
     steps = build.make_steps(recipe, method, mesh, values, on_device, np.float16)
     compiled, compile_seconds = _compile_twice(steps)
     rng = np.random.default_rng(0)
-    block = parallel.put_block(mesh, _made_up_block(rng, recipe, steps))
-    log_mels = None if frames is None else parallel.put_everywhere(mesh, rng.normal(size=frames).astype(np.float16))
-    values = {name: parallel.put_everywhere(mesh, np.full(steps.length, one[0])) for name, one in values.items()}
-    count = parallel.put_everywhere(mesh, np.array(steps.length, np.int32))
+    block = put_block(mesh, _made_up_block(rng, recipe, steps))
+    log_mels = None if frames is None else put_everywhere(mesh, rng.normal(size=frames).astype(np.float16))
+    values = {name: put_everywhere(mesh, np.full(steps.length, one[0])) for name, one in values.items()}
+    count = put_everywhere(mesh, np.array(steps.length, np.int32))
     states = steps.init(recipe.seed, range(steps.runs))
     parameters = sum(x.size // steps.runs for x in jax.tree.leaves(states.params))
     sizes = {"parameter_bytes": _bytes(states.params) // steps.runs, "state_bytes": _bytes(states) // steps.runs}
@@ -88,7 +89,7 @@ def first_values(recipe: Recipe) -> dict[str, np.ndarray]:
     return {name: values[:1] for name, values in build.step_values(recipe, 1).items()}
 
 
-def _made_up_block(rng: np.random.Generator, recipe: Recipe, steps: parallel.Steps) -> dict[str, np.ndarray]:
+def _made_up_block(rng: np.random.Generator, recipe: Recipe, steps: Steps) -> dict[str, np.ndarray]:
     product = rng.integers(0, recipe.papers_machines, steps.block).astype(np.int32)
     if isinstance(recipe.sampler, HalfOutliers):
         product[..., recipe.batch_size // 2 :] = -1
@@ -99,7 +100,7 @@ def _made_up_block(rng: np.random.Generator, recipe: Recipe, steps: parallel.Ste
     return {"product": product, "log_mel": rng.normal(size=(*steps.block, window, n_mels)).astype(np.float16)}
 
 
-def _compile_twice(steps: parallel.Steps) -> tuple[jax.stages.Compiled, Result]:
+def _compile_twice(steps: Steps) -> tuple[jax.stages.Compiled, Result]:
     """The compiled steps, and how long that takes without a compilation cache and with one."""
     seconds = {}
     before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
@@ -118,7 +119,7 @@ def _compile_twice(steps: parallel.Steps) -> tuple[jax.stages.Compiled, Result]:
     return compiled, seconds
 
 
-def _flops(compiled: jax.stages.Compiled, steps: parallel.Steps) -> float:
+def _flops(compiled: jax.stages.Compiled, steps: Steps) -> float:
     """Of one step of all runs on the mesh, by the compiler's cost analysis.
 
     That counts the body of a loop once. On the CPU a kernel's gradient is such a loop: there the program is counted as

@@ -11,7 +11,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from asd_jax import parallel
+from asd_jax.devices.mesh import RUN
 from asd_jax.methods import Recipe
 from asd_jax.recipes.keys import read_recipe
 from asd_jax.recipes.surroundings import surroundings
@@ -52,7 +52,7 @@ def spread(name: str, values: np.ndarray) -> Result:
 
 def rates(recipe: Recipe, mesh: jax.sharding.Mesh, seconds: float) -> Result:
     """Windows a second at so many seconds a step."""
-    rate = recipe.batch_size * mesh.shape[parallel.RUN] / float(seconds)
+    rate = recipe.batch_size * mesh.shape[RUN] / float(seconds)
     return {"windows_per_second": rate, "windows_per_second_per_device": rate / mesh.devices.size}
 
 

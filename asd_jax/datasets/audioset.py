@@ -9,11 +9,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from asd_jax.audio_files import audio_files
-from asd_jax.clips import Clip
+from asd_jax.base.errors import UserError
+from asd_jax.datasets.clips import Clip
 from asd_jax.datasets.dataset import Dataset
 from asd_jax.datasets.folder import choose_types, unzip_first, zip_files
-from asd_jax.errors import UserError
+from asd_jax.sound.audio_files import audio_files
 
 MACHINE_TYPE = "AudioSet"
 MACHINE_ID = "all"

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from asd_jax.audio_files import is_visible
-from asd_jax.clips import Clip
+from asd_jax.base.errors import UserError
+from asd_jax.datasets.clips import Clip
 from asd_jax.datasets.folder import DEFAULT_GROUP, check_name, choose_types, misfit, unzip_first, zip_files
-from asd_jax.errors import UserError
-from asd_jax.label_list import LabelList, read_label_list
+from asd_jax.datasets.labels import LabelList, read_label_list
+from asd_jax.sound.audio_files import is_visible
 
 _LONGEST_ID = 20
 

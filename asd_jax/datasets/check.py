@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from asd_jax.audio import low_rates_told, open_audio
-from asd_jax.audio_files import unread_told
-from asd_jax.clips import Clip, with_channel
+from asd_jax.base.errors import UserError, one_line
 from asd_jax.datasets import DATASETS, Dataset, not_taken
+from asd_jax.datasets.clips import Clip, with_channel
 from asd_jax.datasets.dataset import MachineCounts, RowKey
 from asd_jax.datasets.folder import find_manifest, taken_for
-from asd_jax.errors import UserError, one_line
+from asd_jax.sound.audio import low_rates_told, open_audio
+from asd_jax.sound.audio_files import unread_told
 
 _MOST = "most"
 """As long as most clips of the machine, where no length is published."""

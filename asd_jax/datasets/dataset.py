@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 
-from asd_jax.clips import Clip
+from asd_jax.datasets.clips import Clip
 
 MachineCounts = tuple[int, int, int]
 """Training, normal test and anomalous test clips."""

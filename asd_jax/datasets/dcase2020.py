@@ -7,8 +7,8 @@ Layout (challenge baseline, README): `{dev_data,eval_data}/<machine type>/{train
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from asd_jax.clips import Clip
 from asd_jax.datasets import challenge
+from asd_jax.datasets.clips import Clip
 from asd_jax.datasets.dataset import Dataset, flat_counts
 
 GROUPS = {

@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from asd_jax.clips import Clip
+from asd_jax.base.errors import UserError
 from asd_jax.datasets import challenge
+from asd_jax.datasets.clips import Clip
 from asd_jax.datasets.dataset import Dataset, flat_counts
-from asd_jax.errors import UserError
-from asd_jax.label_list import LabelList, read_rows, without_extension
+from asd_jax.datasets.labels import LabelList, read_rows, without_extension
 
 GROUPS = {
     "fan": "MIMII DUE",

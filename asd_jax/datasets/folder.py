@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from asd_jax.audio_files import audio_files
-from asd_jax.clips import Clip, Machine
+from asd_jax.base.errors import UserError, is_one_line, one_line
+from asd_jax.datasets.clips import Clip, Machine
 from asd_jax.datasets.dataset import Dataset
-from asd_jax.errors import UserError, is_one_line, one_line
+from asd_jax.sound.audio_files import audio_files
 
 DEFAULT_GROUP = "default"
 COLUMNS = ("path", "machine_type", "machine_id", "split", "label")

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from asd_jax.audio_files import SUFFIXES, UNREAD, files_below
-from asd_jax.clips import Clip
+from asd_jax.datasets.clips import Clip
 from asd_jax.datasets.folder import zip_files
+from asd_jax.sound.audio_files import SUFFIXES, UNREAD, files_below
 
 _LISTS = re.compile(r"eval_data_list\.csv|ground_truth_.+\.csv|manifest\.csv|balanced_train_segments\.csv")
 # eval_data_train_fan.zip in 2020, eval_data_fan_train.zip in 2021

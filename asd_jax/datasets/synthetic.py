@@ -10,10 +10,10 @@ from pathlib import Path
 
 import soundfile
 
+from asd_jax.base.errors import UserError
+from asd_jax.base.files import check_own, write_atomically
+from asd_jax.base.progress import tqdm
 from asd_jax.datasets.synthetic_sound import MACHINE_TYPES, SAMPLE_RATE, generator, waveform
-from asd_jax.errors import UserError
-from asd_jax.files import check_own, write_atomically
-from asd_jax.progress import tqdm
 
 TARGET_TRAIN_CLIPS = 3
 """Of each machine, as in DCASE 2021."""

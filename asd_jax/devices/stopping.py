@@ -5,7 +5,7 @@ import types
 
 import jax
 
-from asd_jax import hosts
+from asd_jax.devices import hosts
 
 
 class Stop:

@@ -1,4 +1,4 @@
-"""Waveform -> log-mel spectrogram as `asd_jax.features` computes it, as a part of a JAX program.
+"""Waveform -> log-mel spectrogram as `asd_jax.sound.features` computes it, as a part of a JAX program.
 
 All is in float32. The rounding of the Fourier transform is relative to the loudest bin of a frame: bands down to 80 dB
 below agree with the host's double precision to 0.01 dB, and those 110 dB below to some tenths; only where a pure tone
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import librosa
 import numpy as np
 
-from asd_jax.features import FeaturePreset, WaveStatistics
+from asd_jax.sound.features import FeaturePreset, WaveStatistics
 
 
 def log_mels(preset: FeaturePreset, waves: jax.Array, statistics: WaveStatistics | None) -> jax.Array:

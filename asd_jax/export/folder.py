@@ -24,17 +24,20 @@ import jax
 import jax.export
 import numpy as np
 
-from asd_jax import features, locks, manifest, recordings
-from asd_jax.clips import Machine
+from asd_jax.base import locks
+from asd_jax.base.errors import UserError
+from asd_jax.base.progress import tqdm
+from asd_jax.base.stored_json import read_json
 from asd_jax.datasets import synthetic_sound
-from asd_jax.errors import UserError
+from asd_jax.datasets.clips import Machine
 from asd_jax.export import example, litert
 from asd_jax.export.program import Program, Weights, make
-from asd_jax.progress import tqdm
+from asd_jax.listening import recordings
+from asd_jax.records import manifest
 from asd_jax.scoring.detector import Detector, load_detector
 from asd_jax.scoring.held_back import held_back_scores
 from asd_jax.scoring.trained import Trained
-from asd_jax.stored_json import read_json
+from asd_jax.sound import features
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 TOLERANCE = 1e-4

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 from jax.experimental import jax2tf
 
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
 from asd_jax.export.program import Program, Weights
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from asd_jax.methods import recipe
 from asd_jax.methods.recipe import EveryWindow, ExponentialDecay, key
 from asd_jax.models.autoencoder import DenseAutoencoder
-from asd_jax.models.layers import DATA
+from asd_jax.models.norms import DATA
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,13 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from asd_jax.features import PRESETS
 from asd_jax.methods import recipe
 from asd_jax.methods.encoder import Network, build_encoder
 from asd_jax.methods.recipe import DOMAINS, OUTLIER_SETS, HalfOutliers, OneCycle, key
 from asd_jax.methods.segments import segment_starts
 from asd_jax.models.efficientnet import Encoder
-from asd_jax.models.layers import mean_over_devices
+from asd_jax.models.norms import mean_over_devices
+from asd_jax.sound.features import PRESETS
 
 _MARGIN = 2.0
 """Squared distance beyond which a sample's other centroid is far enough: that of orthogonal vectors of length 1."""

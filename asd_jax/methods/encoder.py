@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from asd_jax.methods.recipe import Recipe, key
 from asd_jax.models.efficientnet import Encoder
-from asd_jax.models.layers import DATA
+from asd_jax.models.norms import DATA
 
 
 @dataclasses.dataclass(frozen=True)

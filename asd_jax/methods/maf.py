@@ -13,8 +13,8 @@ import numpy as np
 
 from asd_jax.methods import recipe
 from asd_jax.methods.recipe import BandStatistics, EveryWindow, ExponentialDecay, key
-from asd_jax.models.layers import DATA
 from asd_jax.models.maf import INPUT_ORDERS, MAF
+from asd_jax.models.norms import DATA
 
 SCORES = ("own_id", "all_ids")
 

@@ -13,14 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from asd_jax.features import PRESETS
 from asd_jax.methods import recipe
 from asd_jax.methods.encoder import Network, build_encoder
 from asd_jax.methods.recipe import DOMAINS, OUTLIER_SETS, BandStatistics, HalfOutliers, InlierChoice, OneCycle, key
 from asd_jax.methods.segments import segment_starts
 from asd_jax.models.efficientnet import Encoder
-from asd_jax.models.layers import mean_over_devices
+from asd_jax.models.norms import mean_over_devices
 from asd_jax.models.timm_weights import load_backbone
+from asd_jax.sound.features import PRESETS
 
 TABLE_1 = {
     # learning rate, batch size, lambda, h, p

@@ -14,7 +14,7 @@ import optax
 
 from asd_jax.methods import recipe
 from asd_jax.methods.recipe import OUTLIER_SETS, ExponentialDecay, HalfOutliers, key
-from asd_jax.models.layers import DATA
+from asd_jax.models.norms import DATA
 from asd_jax.models.resnet import ResNet
 
 

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from asd_jax.features import PRESETS
 from asd_jax.methods.method import Method
+from asd_jax.sound.features import PRESETS
 
 DOMAINS = ("source", "target")
 OUTLIER_SETS = ("a", "b", "c", "d", "e", "f", "all", "other_types")
@@ -58,7 +58,7 @@ class HalfOutliers:
     """Batches of both papers: half windows of the target machines, half of the outlier set.
 
     Attributes:
-        outlier_set: see `asd_jax.outliers`.
+        outlier_set: see `asd_jax.training.outliers`.
         num_outliers: clips of the set; all where None.
         last_window: whether recordings of no machine (sets e and f) show their last window only.
     """

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from asd_jax.models.layers import BatchNorm
+from asd_jax.models.norms import BatchNorm
 
 
 class DenseAutoencoder(nn.Module):

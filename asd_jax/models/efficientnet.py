@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from asd_jax.models.depthwise import DepthwiseConv
-from asd_jax.models.layers import BatchNorm, Conv, Dropout
+from asd_jax.models.layers import Conv
+from asd_jax.models.norms import BatchNorm, Dropout
 
 STAGES = (
     # expansion, channels, blocks, stride, kernel size

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from asd_jax.models.layers import batch_mean, follow
+from asd_jax.models.norms import batch_mean, follow
 
 Array = jax.Array
 
@@ -114,7 +114,7 @@ class FlowBatchNorm(nn.Module):
 
     (x - mean) * exp(-log_scale) is x by the statistics of the batch (in training) or the running ones, times
     exp(log_gamma), which is positive, plus beta. Gradients flow through the statistics of the batch; the running ones
-    are kept as `layers.BatchNorm` keeps them.
+    are kept as `norms.BatchNorm` keeps them.
 
     Attributes:
         axis_name: mesh axis that the batch is split over; None for a batch on one device.

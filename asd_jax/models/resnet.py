@@ -7,7 +7,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from asd_jax.models.layers import BatchNorm, Conv, max_pool
+from asd_jax.models.layers import Conv, max_pool
+from asd_jax.models.norms import BatchNorm
 
 _POOLED_BLOCKS = (0, 1, 3)
 """Blocks of the first stage that a 2x2 max-pool follows."""

@@ -7,7 +7,7 @@ import safetensors
 import safetensors.numpy
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
 
 _OUTER_LAYERS = {"stem": "conv_stem", "stem_norm": "bn1", "head": "conv_head", "head_norm": "bn2"}
 _BLOCK_LAYERS = {

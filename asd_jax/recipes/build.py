@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import optax
 
-from asd_jax import parallel
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
+from asd_jax.devices.steps import Steps
 from asd_jax.methods import Method, Recipe
 from asd_jax.methods.recipe import ExponentialDecay
 
@@ -56,9 +56,9 @@ def make_steps(
     values: Mapping[str, np.ndarray],
     log_mels: jax.Array | jax.ShapeDtypeStruct | None,
     dtype: Any,
-) -> parallel.Steps:
+) -> Steps:
     """The training steps of a recipe, to be compiled; `log_mels` [frames, mels] lie on the devices where given."""
-    return parallel.Steps(
+    return Steps(
         mesh,
         method,
         make_optimizer(recipe),

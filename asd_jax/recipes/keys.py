@@ -18,7 +18,7 @@ from typing import Any
 import ml_collections
 from ml_collections import config_dict
 
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
 from asd_jax.methods import METHODS, Recipe
 from asd_jax.methods.recipe import HalfOutliers, Key
 

@@ -8,15 +8,15 @@ from typing import Any
 
 from etils import epath
 
-from asd_jax import hosts
-from asd_jax.clips import Machine
-from asd_jax.errors import UserError
-from asd_jax.features import WaveStatistics
-from asd_jax.files import write_atomically
+from asd_jax.base.errors import UserError
+from asd_jax.base.files import write_atomically
+from asd_jax.base.stored_json import read_json
+from asd_jax.datasets.clips import Machine
+from asd_jax.devices import hosts
 from asd_jax.methods import Recipe
 from asd_jax.recipes.keys import as_json, changes_weights, read_recipe
 from asd_jax.recipes.surroundings import surroundings
-from asd_jax.stored_json import read_json
+from asd_jax.sound.features import WaveStatistics
 
 _FORMAT = 2
 """Of config.json; before 2 the network's keys lay beside the others."""

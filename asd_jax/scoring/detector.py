@@ -7,15 +7,15 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from asd_jax import parallel
-from asd_jax.audio import read_audio
-from asd_jax.clips import Machine, StoredClip
-from asd_jax.errors import UserError
-from asd_jax.features import PRESETS, FeaturePreset, WaveStatistics, log_mels
+from asd_jax.base.errors import UserError
+from asd_jax.datasets.clips import Machine, StoredClip
+from asd_jax.models.norms import DATA
 from asd_jax.recipes.workdir import Workdir
 from asd_jax.scoring.scorer import Scorer
 from asd_jax.scoring.thresholds import thresholds
 from asd_jax.scoring.trained import Trained, load_trained
+from asd_jax.sound.audio import read_audio
+from asd_jax.sound.features import PRESETS, FeaturePreset, WaveStatistics, log_mels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Detector:
 
     def score_alone(self, name: str, log_mel: np.ndarray) -> float:
         """The score of one clip, in a batch no larger than its windows need: few shapes, powers of two."""
-        split = self.trained.mesh.shape[parallel.DATA]
+        split = self.trained.mesh.shape[DATA]
         rows = split << (-(-len(self.trained.method.starts(len(log_mel))) // split) - 1).bit_length()
         return self.scores([(name, log_mel)], min(self.trained.recipe.batch_size, rows)).item()
 

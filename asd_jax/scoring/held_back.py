@@ -13,16 +13,17 @@ import jax
 import numpy as np
 from etils import epath
 
-from asd_jax import hosts, records
 from asd_jax.backends import models
 from asd_jax.backends.embeddings import Embeddings
-from asd_jax.clips import StoredClip
+from asd_jax.base.errors import UserError
+from asd_jax.base.files import write_atomically
+from asd_jax.base.stored_json import read_json
+from asd_jax.datasets.clips import StoredClip
+from asd_jax.devices import hosts
 from asd_jax.devices.stopping import Stop
-from asd_jax.errors import UserError
-from asd_jax.files import write_atomically
-from asd_jax.log_mels import LogMels
 from asd_jax.methods import Recipe
 from asd_jax.recipes.workdir import Workdir
+from asd_jax.records.store import open_store
 from asd_jax.scoring.scorer import (
     Clips,
     Scorer,
@@ -33,7 +34,7 @@ from asd_jax.scoring.scorer import (
     stored_models,
 )
 from asd_jax.scoring.trained import Trained, load_trained
-from asd_jax.stored_json import read_json
+from asd_jax.training.log_mels import LogMels
 from asd_jax.training.run import train
 
 HeldBackScores = dict[str, dict[str, float]]
@@ -136,7 +137,7 @@ def _scored_again(trained: Trained, of_recipe: HeldBackScores) -> HeldBackScores
     """The scores of the same clips by the windows that `trained` takes."""
     path = trained.workdir.held_back_scores(trained.suffix)
     if not path.exists() or _read_scores(path)[0] != trained.steps:
-        store = records.open_store(trained.recipe.data_dir, trained.recipe.features)
+        store = open_store(trained.recipe.data_dir, trained.recipe.features)
         names = {machine: of_recipe.get("/".join(machine), {}) for machine in trained.machines}
         found = [one for machine in names for one in store.clips(machine, "train") if one[0].name in names[machine]]
         if len(found) < sum(map(len, names.values())):

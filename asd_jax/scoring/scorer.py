@@ -18,12 +18,12 @@ from etils import epath
 from asd_jax.backends import models
 from asd_jax.backends.embeddings import Embeddings
 from asd_jax.backends.models import InlierModels
-from asd_jax.clips import StoredClip
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
+from asd_jax.base.stored_json import read_json
+from asd_jax.datasets.clips import StoredClip
 from asd_jax.methods.recipe import InlierChoice
 from asd_jax.recipes.workdir import Workdir
 from asd_jax.scoring.trained import Trained
-from asd_jax.stored_json import read_json
 
 Clips = Iterable[tuple[StoredClip, np.ndarray]]
 """Clips and their log-mels [frames, mels], each at least one window long."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.stats
 
-from asd_jax.errors import UserError
-from asd_jax.files import write_atomically
+from asd_jax.base.errors import UserError
+from asd_jax.base.files import write_atomically
 from asd_jax.scoring.held_back import held_back_scores
 from asd_jax.scoring.scorer import Scorer
 

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import jax
 import numpy as np
 
-from asd_jax import parallel
-from asd_jax.checkpoints import RunCheckpoints, restore_newest
-from asd_jax.clips import Machine, StoredClip
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
+from asd_jax.base.progress import tqdm
+from asd_jax.datasets.clips import Machine, StoredClip
+from asd_jax.devices.checkpoints import RunCheckpoints, restore_newest
+from asd_jax.devices.mesh import RUN, make_mesh
+from asd_jax.devices.steps import State, output_step, single_run, stack_runs, weights_to_score
 from asd_jax.methods import Method, Recipe
-from asd_jax.progress import tqdm
 from asd_jax.recipes.build import make_method, make_optimizer
 from asd_jax.recipes.keys import read_recipe
 from asd_jax.recipes.surroundings import COMPILATION_CACHE, enable_compilation_cache
@@ -43,7 +44,7 @@ class Trained:
     method: Method
     machines: list[Machine]
     mesh: jax.sharding.Mesh
-    states: list[parallel.State]
+    states: list[State]
     workdir: Workdir | None = None
     suffix: str = ""
     steps: tuple[int, ...] = ()
@@ -59,7 +60,7 @@ class Trained:
 
         `total` clips, where known, are for a progress bar; `batch_size` windows go together, the recipe's where None.
         """
-        step = parallel.output_step(self.mesh, self.method)
+        step = output_step(self.mesh, self.method)
         if total is not None:
             clips = tqdm(clips, total=total, unit="clip", desc="scoring")
         waiting: collections.deque[StoredClip] = collections.deque()
@@ -130,14 +131,14 @@ def load_trained(
     if recipe.compilation_cache and not jax.config.jax_compilation_cache_dir:
         enable_compilation_cache(COMPILATION_CACHE)
     machines = list(workdir.summary.machines)
-    mesh = parallel.make_mesh(recipe.num_runs, recipe.batch_size, devices)
+    mesh = make_mesh(recipe.num_runs, recipe.batch_size, devices)
     method = make_method(recipe, len(machines))
     scored = ("params", "batch_stats") if recipe.validation_share is None else ("best",)
     steps, states = newest_states(workdir, recipe, method, mesh, scored)
-    runs = [parallel.weights_to_score(state) for state in states]
-    width = mesh.shape[parallel.RUN]
+    runs = [weights_to_score(state) for state in states]
+    width = mesh.shape[RUN]
     runs += [runs[-1]] * (-len(runs) % width)
-    groups = [parallel.stack_runs(mesh, runs[i : i + width]) for i in range(0, len(runs), width)]
+    groups = [stack_runs(mesh, runs[i : i + width]) for i in range(0, len(runs), width)]
     return Trained(recipe, method, machines, mesh, groups, workdir, suffix, steps)
 
 
@@ -147,13 +148,13 @@ def newest_states(
     method: Method,
     mesh: jax.sharding.Mesh,
     fields: Sequence[str] = (),
-) -> tuple[tuple[int, ...], list[parallel.State]]:
+) -> tuple[tuple[int, ...], list[State]]:
     """The step and the state of every run at its newest checkpoint; a run that is not finished is named.
 
     `fields`: of the state, to read alone; all where empty.
     """
     num_steps, validated = workdir.summary.num_steps, recipe.validation_share is not None
-    like = parallel.single_run(mesh, method, make_optimizer(recipe), validated)
+    like = single_run(mesh, method, make_optimizer(recipe), validated)
     steps, states = [], []
     for run in range(recipe.num_runs):
         checkpoints = RunCheckpoints(str(workdir), run)

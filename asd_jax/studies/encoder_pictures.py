@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from asd_jax import records
 from asd_jax.backends.embeddings import Embeddings
-from asd_jax.clips import StoredClip
+from asd_jax.datasets.clips import StoredClip
 from asd_jax.recipes.workdir import Workdir
+from asd_jax.records.store import Store
 from asd_jax.scoring.scorer import embed
 from asd_jax.scoring.trained import Trained, load_trained
 from asd_jax.studies import figures
@@ -19,7 +19,7 @@ _SHOWN = 100
 
 
 def draw(
-    store: records.Store, out: str, machine_type: str, machine_ids: Sequence[str], encoders: Sequence[tuple[str, str]]
+    store: Store, out: str, machine_type: str, machine_ids: Sequence[str], encoders: Sequence[tuple[str, str]]
 ) -> None:
     """Writes OUT/tsne_<type>_<ID>.png and .svg for every machine ID, unless these have not changed since.
 
@@ -50,7 +50,7 @@ def _test_embeddings(workdir: str) -> str:
     return str(Workdir(workdir).embeddings(0, "test"))
 
 
-def _clips_of_other_types(store: records.Store, trained: Trained) -> list[tuple[StoredClip, np.ndarray]]:
+def _clips_of_other_types(store: Store, trained: Trained) -> list[tuple[StoredClip, np.ndarray]]:
     """Normal clips, at least one window long, as many of every machine: test clips where it has some."""
     recipe = trained.recipe
     machines = [machine for machine in sorted(store.machines) if machine[0] != recipe.machine_type]

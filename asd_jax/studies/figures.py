@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from sklearn.manifold import TSNE
 
-from asd_jax.files import write_atomically
+from asd_jax.base.files import write_atomically
 
 NORMAL, ANOMALOUS, UNLABELLED = "normal", "anomalous", "not labelled"
 OTHER_IDS, OTHER_TYPES = "other IDs (normal)", "other types (normal)"

@@ -16,14 +16,14 @@ from typing import Any
 import jax
 import ml_collections
 
+from asd_jax.base.errors import UserError
+from asd_jax.base.stored_json import read_json
 from asd_jax.devices.stopping import Stop
-from asd_jax.errors import UserError
-from asd_jax.evaluation import evaluate_workdir
+from asd_jax.evaluation.evaluate import evaluate_workdir
 from asd_jax.methods import Recipe
 from asd_jax.recipes.keys import as_config, flat_keys, read_recipe
 from asd_jax.recipes.workdir import Workdir
 from asd_jax.scoring.held_back import train_and_keep
-from asd_jax.stored_json import read_json
 
 Recipes = Mapping[str, Callable[..., ml_collections.ConfigDict]]
 """Name of a file in configs/ -> its `get_config`, which takes the words after the colon."""

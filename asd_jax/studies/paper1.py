@@ -14,18 +14,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import ml_collections
-from matplotlib.figure import Figure
 
-from asd_jax import records
-from asd_jax.clips import Machine
-from asd_jax.errors import UserError
-from asd_jax.files import write_atomically
-from asd_jax.outliers import FIGURE_4_SIZES, outlier_machines
+from asd_jax.base.errors import UserError
+from asd_jax.base.files import write_atomically
+from asd_jax.datasets.clips import Machine
+from asd_jax.records.store import Store, open_store
 from asd_jax.studies import claims, figures, grid, paper1_results, tables, targets
 from asd_jax.studies.grid import Training
-from asd_jax.studies.paper1_results import BASELINES, OUTLIER_SETS, Result, Results, Setting
+from asd_jax.studies.paper1_pictures import SWEPT_SET, figure_3, figure_4
+from asd_jax.studies.paper1_results import OUTLIER_SETS, Result, Results, Setting
+from asd_jax.training.outliers import FIGURE_4_SIZES, outlier_machines
 
-_SWEPT_SET = "c"  # whose size Figure 4 varies
 _OWN_KEYS = ("data_dir", "features", "machine_type", "machine_id", "outlier_set", "num_outliers")
 
 
@@ -82,7 +81,7 @@ class _Data:
     """The prepared data by their features, the machines to measure, and the recipes of configs/."""
 
     recipes: grid.Recipes
-    stores: Mapping[str, records.Store]
+    stores: Mapping[str, Store]
     test_ids: Mapping[str, tuple[str, ...]]
 
     def recipe(self, detector: str) -> ml_collections.ConfigDict:
@@ -90,7 +89,7 @@ class _Data:
         return self.recipes[name](variant)
 
     @property
-    def paper1(self) -> records.Store:
+    def paper1(self) -> Store:
         return self.stores["paper1"]
 
     def machines(self, machine_type: str) -> list[Machine]:
@@ -140,9 +139,9 @@ def open_study(
     _check_names("outlier set", outlier_sets, OUTLIER_SETS)
     if detectors and "proxy_outlier" not in detectors and (outlier_sets or sizes):
         raise UserError("Outlier sets and sizes are for the detector proxy_outlier: name it as well or leave them out.")
-    stores = {"paper1": records.open_store(data_dir, "paper1")}
+    stores = {"paper1": open_store(data_dir, "paper1")}
     if baseline_data_dir:
-        stores["dcase2020_baseline"] = records.open_store(baseline_data_dir, "dcase2020_baseline")
+        stores["dcase2020_baseline"] = open_store(baseline_data_dir, "dcase2020_baseline")
     data = _Data(recipes, stores, targets.find_test_ids(stores["paper1"], "dev", machine_types, machine_ids))
     cells = []
     for detector in detectors or DETECTORS:
@@ -204,13 +203,13 @@ def _whole_sets(data: _Data, named: Sequence[str]) -> Iterator[tuple[Setting, Ma
 def _sizes_of_set(data: _Data, sizes: Sequence[int]) -> Iterator[tuple[Setting, Machine, int | None]]:
     """Every size with every machine, and how many clips to take; None where the set holds no more than asked for."""
     for machine_type in data.test_ids if sizes else ():
-        there = data.outlier_clips(_SWEPT_SET, machine_type)
+        there = data.outlier_clips(SWEPT_SET, machine_type)
         largest = max(there.values())
         enough = [size for size in sizes if size >= largest]
         if enough:
-            print(f"{machine_type}: {enough[0]} outlier clips are all of set {_SWEPT_SET}, which holds {largest}")
+            print(f"{machine_type}: {enough[0]} outlier clips are all of set {SWEPT_SET}, which holds {largest}")
         for size in (*(size for size in sizes if size < largest), *enough[:1]):
-            setting = Setting("proxy_outlier", _SWEPT_SET, size)
+            setting = Setting("proxy_outlier", SWEPT_SET, size)
             yield from ((setting, machine, None if size >= count else size) for machine, count in there.items())
 
 
@@ -257,42 +256,6 @@ def _results(cell: Cell) -> Iterator[Result]:
         if (one["machine_type"], one["machine_id"]) == cell.machine and one["domain"] in (None, targets.DOMAIN):
             for run, values in enumerate(one["runs"]):
                 yield Result(cell.machine, cell.setting, run, values["AUC"], values["pAUC"])
-
-
-def figure_3(results: Results) -> Figure | None:
-    """Baselines and whole outlier sets by machine type; None where nothing was measured."""
-    groups = {}
-    for machine_type in results.test_ids:
-        scores = {
-            setting.label: results.score(setting, [machine_type])
-            for setting in results.settings
-            if setting.size is None
-        }
-        groups[machine_type] = {label: score for label, score in scores.items() if score}
-    sets = list(OUTLIER_SETS.values())
-    families = {
-        "without outliers": list(BASELINES.values()),
-        "matching recordings": sets[:3],
-        "mismatching recordings": sets[3:],
-    }
-    return figures.bars_figure("AUC by machine type", groups, families) if any(groups.values()) else None
-
-
-def figure_4(results: Results) -> Figure | None:
-    """AUC by the number of outliers, for every machine type and their average; None where no size was measured."""
-    panels = {machine_type: [machine_type] for machine_type in results.test_ids}
-    if len(panels) > 1:
-        panels["average"] = list(results.test_ids)
-    curves = {}
-    for name, machine_types in panels.items():
-        scores = {setting: results.score(setting, machine_types) for setting in results.settings}
-        found = {setting: score for setting, score in scores.items() if score}
-        points = {setting.size: score for setting, score in found.items() if setting.size is not None}
-        levels = {setting.label: score for setting, score in found.items() if setting.detector in BASELINES}
-        if points:
-            curves[name] = figures.Curve(points, levels)
-    title = f"AUC by the number of outlier clips (set {_SWEPT_SET})"
-    return figures.sizes_figure(title, curves) if curves else None
 
 
 def _about(study: Study) -> str:

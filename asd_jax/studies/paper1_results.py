@@ -6,8 +6,8 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from asd_jax.clips import Machine
-from asd_jax.files import write_atomically
+from asd_jax.base.files import write_atomically
+from asd_jax.datasets.clips import Machine
 from asd_jax.studies import published, tables
 from asd_jax.studies.tables import MISSING, two_digits
 

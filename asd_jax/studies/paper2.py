@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from asd_jax import metrics, records
 from asd_jax.backends import models
 from asd_jax.backends.embeddings import Embeddings
 from asd_jax.backends.models import ClipScores
-from asd_jax.ensemble import Member, ensemble_scores
-from asd_jax.errors import UserError
+from asd_jax.base.errors import UserError
+from asd_jax.evaluation import metrics
+from asd_jax.evaluation.ensemble import Member, ensemble_scores
 from asd_jax.recipes.workdir import Workdir
+from asd_jax.records.store import Store, open_store
 from asd_jax.studies import encoder_pictures, grid, paper2_tables, published, tables, targets
 from asd_jax.studies.grid import Training
 from asd_jax.studies.paper2_tables import Measure
@@ -42,7 +43,7 @@ class Study:
         recipes: those of configs/.
     """
 
-    store: records.Store
+    store: Store
     out: str
     test_ids: Mapping[str, tuple[str, ...]]
     rows: tuple[str, ...]
@@ -156,7 +157,7 @@ def open_study(
     for row in rows:
         if row not in ROWS:
             raise UserError(f"There is no row {row!r}: expected some of {', '.join(ROWS)}.")
-    store = records.open_store(data_dir, _FEATURES)
+    store = open_store(data_dir, _FEATURES)
     test_ids = targets.find_test_ids(store, "eval", machine_types)
     study = Study(store, out, test_ids, tuple(rows or ROWS), dict(overrides), recipes)
     grid.check_overrides(overrides, _trainings(study), _OWN_KEYS)

@@ -5,8 +5,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from asd_jax import metrics
-from asd_jax.files import write_atomically
+from asd_jax.base.files import write_atomically
+from asd_jax.evaluation import metrics
 from asd_jax.studies import published, tables
 from asd_jax.studies.tables import two_digits
 

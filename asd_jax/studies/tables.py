@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from etils import epath
 
-from asd_jax.errors import UserError
-from asd_jax.files import check_own, write_atomically
+from asd_jax.base.errors import UserError
+from asd_jax.base.files import check_own, write_atomically
 
 MISSING = "-"
 

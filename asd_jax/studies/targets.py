@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from asd_jax import records
-from asd_jax.clips import Machine
+from asd_jax.base.errors import UserError
 from asd_jax.datasets import is_machine
-from asd_jax.errors import UserError
+from asd_jax.datasets.clips import Machine
+from asd_jax.records.store import Store
 
 DOMAIN = "source"
 """Of the clips that both papers measure; the data of 2020 know no other."""
@@ -14,7 +14,7 @@ _PARTS = {"dev": "development part", "eval": "evaluation part"}
 
 
 def find_test_ids(
-    store: records.Store, part: str, machine_types: Sequence[str] = (), machine_ids: Sequence[str] = ()
+    store: Store, part: str, machine_types: Sequence[str] = (), machine_ids: Sequence[str] = ()
 ) -> dict[str, tuple[str, ...]]:
     """The machine IDs of every type that a study measures; says which.
 
@@ -59,7 +59,7 @@ def find_test_ids(
     return found
 
 
-def _is_labelled(store: records.Store, machine: Machine) -> bool:
+def _is_labelled(store: Store, machine: Machine) -> bool:
     labels = set()
     if store.find(machine).clips.get("test"):
         for clip in store.listed(machine, "test"):

@@ -7,16 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 import jax
 import numpy as np
 
-from asd_jax import hosts, parallel
-from asd_jax.checkpoints import RunCheckpoints
+from asd_jax.base.progress import tqdm
+from asd_jax.devices import hosts
+from asd_jax.devices.checkpoints import RunCheckpoints
+from asd_jax.devices.steps import State, Steps, take_run
 from asd_jax.devices.stopping import Stop
-from asd_jax.epoch_log import EpochLog
-from asd_jax.feed import feed
-from asd_jax.input_pipeline import Sampler
 from asd_jax.methods import Recipe
-from asd_jax.progress import tqdm
 from asd_jax.recipes.workdir import Workdir
-from asd_jax.validation import Validation
+from asd_jax.training.epoch_log import EpochLog
+from asd_jax.training.feed import feed
+from asd_jax.training.input_pipeline import Sampler
+from asd_jax.training.validation import Validation
 
 _LONG = 60  # seconds of training; before, what is waited for is TensorFlow's start
 
@@ -34,7 +35,7 @@ class Loop:
         self,
         recipe: Recipe,
         workdir: Workdir | None,
-        steps: parallel.Steps,
+        steps: Steps,
         sampler: Sampler,
         values: Mapping[str, np.ndarray],
         log_mels: jax.Array | None,
@@ -52,7 +53,7 @@ class Loop:
         return [*runs, *[runs[-1]] * (self.steps.runs - len(runs))]
 
     def train_group(
-        self, runs: Sequence[int], checkpoints: Sequence[RunCheckpoints], first: int, states: parallel.State
+        self, runs: Sequence[int], checkpoints: Sequence[RunCheckpoints], first: int, states: State
     ) -> None:
         """Trains some runs side by side, from the states that they have after step `first` to the end.
 
@@ -106,10 +107,10 @@ class Loop:
         name, silent = f"run {span(runs)}", not hosts.is_first()
         return tqdm(total=self.num_steps, initial=first, unit="step", desc=name, disable=silent)
 
-    def _save(self, done: int, states: parallel.State, checkpoints: Sequence[RunCheckpoints]) -> None:
-        take_run = parallel.take_run(self.steps.mesh)
+    def _save(self, done: int, states: State, checkpoints: Sequence[RunCheckpoints]) -> None:
+        one_run = take_run(self.steps.mesh)
         for position, checkpoint in enumerate(checkpoints):
-            checkpoint.save(done, take_run(states, position))
+            checkpoint.save(done, one_run(states, position))
             if self.steps.mesh.is_multi_process and len(checkpoints) > 1:
                 checkpoint.wait()  # Orbax takes saves that go on together for one another
 

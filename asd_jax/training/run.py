@@ -9,21 +9,25 @@ from typing import Any
 import jax
 import numpy as np
 
-from asd_jax import hosts, locks, parallel, records
 from asd_jax.backends.models import check_enough
-from asd_jax.checkpoints import RunCheckpoints, check_path, restore_newest
-from asd_jax.clips import Machine
+from asd_jax.base import locks
+from asd_jax.datasets.clips import Machine
+from asd_jax.devices import hosts
+from asd_jax.devices.checkpoints import RunCheckpoints, check_path, restore_newest
+from asd_jax.devices.mesh import RUN, describe_mesh, make_mesh, put_everywhere
+from asd_jax.devices.steps import State, Steps, stack_runs, take_run
 from asd_jax.devices.stopping import Stop
-from asd_jax.log_mels import LogMels
 from asd_jax.methods import Method, Recipe
 from asd_jax.methods.recipe import BandStatistics, HalfOutliers
 from asd_jax.recipes.build import make_method, make_steps, step_values
 from asd_jax.recipes.keys import read_recipe
 from asd_jax.recipes.surroundings import enable_compilation_cache
 from asd_jax.recipes.workdir import Summary, Workdir
+from asd_jax.records.store import open_store
+from asd_jax.training.data import TrainingData, load_data
+from asd_jax.training.log_mels import LogMels
 from asd_jax.training.loop import Loop, span
-from asd_jax.training_data import TrainingData, load_data
-from asd_jax.validation import Validation
+from asd_jax.training.validation import Validation
 
 
 def train(
@@ -62,7 +66,7 @@ def train(
     bands = functools.cache(data.target.band_statistics)
     recipe.begin(*jax.eval_shape(method.init, jax.random.key(0)), bands)  # a file of weights that does not fit shows
     check_inlier_models(recipe, method, data)
-    mesh = parallel.make_mesh(recipe.num_runs, recipe.batch_size, devices)
+    mesh = make_mesh(recipe.num_runs, recipe.batch_size, devices)
     with locks.held(str(workdir), "training") if hosts.is_first() else contextlib.nullcontext():
         workdir.keep_recipe(recipe)
         loop = make_loop(recipe, workdir, method, data, mesh, stop)
@@ -77,7 +81,7 @@ def train(
                 one.delete_after(found[0])  # what is damaged after a run's newest whole checkpoint is trained again
         steps = {run: set(one.steps()) for run, one in enumerate(checkpoints)}
         unfinished = {run: done for run, done in steps.items() if summary.num_steps not in done}
-        for runs in group_runs(unfinished, mesh.shape[parallel.RUN]):
+        for runs in group_runs(unfinished, mesh.shape[RUN]):
             mine = [checkpoints[run] for run in runs]
             loop.train_group(runs, mine, *_start(recipe, loop, runs, mine, bands))
         for one in checkpoints:
@@ -98,7 +102,7 @@ def make_loop(
     values = step_values(recipe, sampler.epoch_steps)
     on_device = None  # the log-mels, where many small steps are taken without the host
     if recipe.steps_per_dispatch is not None:
-        on_device = parallel.put_everywhere(mesh, _padded(sampler.frames.numpy()))
+        on_device = put_everywhere(mesh, _padded(sampler.frames.numpy()))
     steps = make_steps(recipe, method, mesh, values, on_device, sampler.frames.dtype.as_numpy_dtype)
     validation = None
     if steps.validated:
@@ -134,7 +138,7 @@ def group_runs(steps: dict[int, set[int]], width: int) -> list[list[int]]:
 
 
 def _summary(recipe: Recipe, data: TrainingData, loop: Loop) -> Summary:
-    store = records.open_store(recipe.data_dir, recipe.features)
+    store = open_store(recipe.data_dir, recipe.features)
     channels = {"/".join(machine): store.find(machine).channel for machine in data.machines}
     names = "\n".join(sorted(data.target.names) + sorted(data.outliers.names))
     types = sorted({machine_type for machine_type, _ in data.machines})
@@ -162,7 +166,7 @@ def _describe(recipe: Recipe, data: TrainingData, summary: Summary, mesh: jax.sh
         f"{machines}: {summary.normal_clips} normal clips, {len(data.held_back)} held back{outliers}; "
         f"{summary.parameters:,} parameters; {summary.steps_per_epoch} steps an epoch"
     )
-    print(parallel.describe(mesh))
+    print(describe_mesh(mesh))
 
 
 def _start(
@@ -171,7 +175,7 @@ def _start(
     runs: Sequence[int],
     checkpoints: Sequence[RunCheckpoints],
     bands: BandStatistics,
-) -> tuple[int, parallel.State]:
+) -> tuple[int, State]:
     """The step that some runs begin after, and their states: those of their newest common checkpoint, or fresh ones."""
     steps = loop.steps
     found = restore_newest(checkpoints, [steps.one_run()] * len(checkpoints))
@@ -181,18 +185,18 @@ def _start(
     for checkpoint in checkpoints:
         checkpoint.delete_after(step)
     print(f"Run {span(runs)} goes on after step {step} of {loop.num_steps}")
-    return step, parallel.stack_runs(steps.mesh, states + states[-1:] * (steps.runs - len(states)))
+    return step, stack_runs(steps.mesh, states + states[-1:] * (steps.runs - len(states)))
 
 
-def _begun(recipe: Recipe, steps: parallel.Steps, states: parallel.State, bands: BandStatistics) -> parallel.State:
+def _begun(recipe: Recipe, steps: Steps, states: State, bands: BandStatistics) -> State:
     """Fresh states as the recipe lets its trainings begin."""
-    take_run = parallel.take_run(steps.mesh)
-    fresh = [take_run(states, place) for place in range(steps.runs)]
+    one_run = take_run(steps.mesh)
+    fresh = [one_run(states, place) for place in range(steps.runs)]
     begun = [recipe.begin(one.params, one.batch_stats, bands) for one in fresh]
     if all(new is one.params and stats is one.batch_stats for (new, stats), one in zip(begun, fresh, strict=True)):
         return states
     singles = [one._replace(params=new, batch_stats=stats) for (new, stats), one in zip(begun, fresh, strict=True)]
-    return parallel.stack_runs(steps.mesh, singles)
+    return stack_runs(steps.mesh, singles)
 
 
 def _padded(frames: np.ndarray) -> np.ndarray:
