@@ -12,7 +12,7 @@ import ml_collections
 from asd_jax.base import cli
 from asd_jax.devices import hosts
 
-hosts._HEARTBEAT = 5  # seconds: the tests need not wait for a minute
+hosts._HEARTBEAT = 15  # seconds: the tests need not wait for a minute, and a busy machine is not lost
 
 
 def main(words: list[str]) -> None:

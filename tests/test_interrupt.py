@@ -84,7 +84,7 @@ def test_ctrl_c_when_all_is_done_changes_nothing(tmp_path):
 
 
 def test_a_reader_who_has_gone_is_no_mistake(tmp_path):
-    script = "from asd_jax import cli\ncli.run(lambda: [print('x' * 99) for _ in range(9999)] and None)"
+    script = "from asd_jax.base import cli\ncli.run(lambda: [print('x' * 99) for _ in range(9999)] and None)"
     command = f'{sys.executable} -c "{script}" | head -n 1; echo ${{PIPESTATUS[0]}}'
     done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.splitlines()[-1] == "141" and not done.stderr
@@ -95,4 +95,4 @@ def test_a_reader_who_has_gone_is_no_mistake(tmp_path):
 )
 def test_every_command_begins_with_it(tool):
     own = [line for line in (ROOT / "tools" / tool).read_text().splitlines() if "import" in line and "asd_jax" in line]
-    assert own[0].startswith("from asd_jax import interrupt")
+    assert own[0].startswith("from asd_jax.base import interrupt")

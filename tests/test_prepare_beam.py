@@ -123,6 +123,6 @@ def test_a_failing_pipeline_is_told_in_one_sentence(tmp_path, clips, write_on_be
 
 def test_without_beam_it_is_told_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
-    monkeypatch.delitem(sys.modules, "asd_jax.records.store.beam", raising=False)
+    monkeypatch.delitem(sys.modules, "asd_jax.records.beam", raising=False)
     with pytest.raises(UserError, match=r"pip install 'asd_jax\[beam\]'"):
-        importlib.import_module("asd_jax.records.store.beam")
+        importlib.import_module("asd_jax.records.beam")

@@ -64,7 +64,7 @@ class Program:
 
     def _scores(self, weights: dict, log_mel: jax.Array) -> dict[str, jax.Array]:
         """The scores by one run of a clip's log-mel [frames, mels] and of its windows."""
-        outputs = self._outputs(weights["params"], weights["batch_stats"], log_mel)
+        outputs = self._outputs(weights["params"], weights.get("batch_stats", {}), log_mel)
         if self.inlier is None:
             return {"score": outputs["score"].mean(), "window_score": outputs["score"]}
         backend = BACKENDS[self.inlier]

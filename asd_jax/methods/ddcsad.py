@@ -120,7 +120,7 @@ class Recipe(recipe.Recipe):
     title: ClassVar[str] = "an EfficientNet that tells one product ID from other sounds, by class centroids too"
 
     # Data
-    features: str = key("paper2", among=tuple(PRESETS))
+    features: str = key("paper2", among=PRESETS)
     machine_type: str = key("", needed=True)
     machine_id: str = key("", needed=True)  # the product ID
     domains: tuple[str, ...] = key(("source",), among=DOMAINS)  # of the clips to train on and to evaluate; none: all

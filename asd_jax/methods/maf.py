@@ -112,7 +112,7 @@ class Recipe(recipe.Recipe):
     # Data; without a machine type and ID, one model for all machines
     validation_share: float = key(0.1, within=(1e-6, 1))  # of the clips of every machine; they choose the epoch
     standardise_bands: bool = key(True)  # mel bands to mean 0 and variance 1
-    window: int = key(4, within=(1, 10**4))  # frames of a snippet
+    window: int = key(4, within=(1, 100))  # frames of a snippet
     hop: int = key(4, within=(1, 10**6))  # frames between a clip's snippets, in training and scoring: no overlap
 
     network: Network = Network()

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from asd_jax.backends import BACKENDS
 from asd_jax.methods import recipe
 from asd_jax.methods.encoder import Network, build_encoder
 from asd_jax.methods.recipe import DOMAINS, OUTLIER_SETS, BandStatistics, HalfOutliers, InlierChoice, OneCycle, key
@@ -225,7 +226,7 @@ class Recipe(recipe.Recipe):
     papers_machines: ClassVar[int] = 7
 
     # Data
-    features: str = key("paper2", among=tuple(PRESETS))
+    features: str = key("paper2", among=PRESETS)
     machine_type: str = key("", needed=True)
     machine_id: str = key("")  # product IDs, joined by commas; empty: all of the type
     domains: tuple[str, ...] = key(("source",), among=DOMAINS)  # of the clips to train on and to evaluate; none: all
@@ -254,7 +255,7 @@ class Recipe(recipe.Recipe):
     validation_epochs: int = key(1, within=(1, 10**6))  # epochs between measurements of the validation loss
 
     # Scoring
-    inlier: str | None = key(None, among=("gmm", "lof", "none"), trains=False)  # none: mean product probability
+    inlier: str | None = key(None, among=BACKENDS, trains=False)  # none: mean product probability
     inlier_p: int | None = key(None, within=(1, 10**4), trains=False)  # components or neighbours
 
     @property

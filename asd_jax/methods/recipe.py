@@ -5,7 +5,7 @@ overrides of a study and the config of a workdir are checked by it (`asd_jax.rec
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,14 +27,14 @@ class Key:
 
     Attributes:
         within: the smallest and the largest number, both allowed; of a list, for each of its numbers.
-        among: the texts that are allowed; of a list, for each of its texts.
+        among: the texts that are allowed, or what has them as keys; of a list, for each of its texts.
         length: how many entries a list has; any number where None.
         needed: whether an empty text is refused.
         trains: whether the key changes the weights; others may be changed when a training goes on.
     """
 
     within: tuple[float, float] | None = None
-    among: tuple[str, ...] | None = None
+    among: Collection[str] | None = None
     length: int | None = None
     needed: bool = False
     trains: bool = True
@@ -44,7 +44,7 @@ def key(
     default: Any,
     *,
     within: tuple[float, float] | None = None,
-    among: tuple[str, ...] | None = None,
+    among: Collection[str] | None = None,
     length: int | None = None,
     needed: bool = False,
     trains: bool = True,
@@ -111,7 +111,7 @@ class Recipe:
 
     # Data
     data_dir: str = key("", needed=True)  # what tools/prepare.py wrote
-    features: str = key("paper1", among=tuple(PRESETS))
+    features: str = key("paper1", among=PRESETS)
     machine_type: str = key("")
     machine_id: str = key("")
     window: int = key(256, within=(1, 10**4))  # frames
