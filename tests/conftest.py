@@ -1,6 +1,6 @@
 """A tiny recipe with its data, and what all tests share."""
 
-from tests.devices import all_devices  # before JAX starts
+from tests.fake_devices import all_devices  # before JAX starts
 
 # isort: split
 import faulthandler
@@ -57,22 +57,23 @@ def ends():
 
 
 LONGEST = (
-    "test_paper2.py",
-    "test_commands.py",
-    "test_kill_at_random.py",
-    "test_hosts.py",
-    "test_detection.py",
-    "test_efficientnet.py",
-    "test_train.py",
-    "test_layers.py",
-    "test_benchmark.py",
-    "test_study_paper1.py",
-    "test_study_paper2.py",
-    "test_evaluation.py",
-    "test_export.py",
+    "tests/test_paper2.py",
+    "tests/test_commands.py",
+    "tests/test_kill_at_random.py",
+    "devices/test_hosts.py",
+    "scoring/test_journey.py",
+    "models/test_efficientnet.py",
+    "training/test_run.py",
+    "models/test_layers.py",
+    "benchmark/test_modes.py",
+    "studies/test_paper1.py",
+    "studies/test_paper2.py",
+    "evaluation/test_evaluate.py",
+    "export/test_folder.py",
 )
 
 
 def pytest_collection_modifyitems(items):
     """The longest files first: two processes that share the files then end at about the same time."""
-    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+    names = {item: "/".join(item.path.parts[-2:]) for item in items}
+    items.sort(key=lambda item: LONGEST.index(names[item]) if names[item] in LONGEST else len(LONGEST))

@@ -5,7 +5,7 @@ import numpy as np
 
 from asd_jax.devices.mesh import make_mesh, put_block, put_everywhere
 from asd_jax.devices.steps import init_states, train_steps
-from tests.devices import DEVICES
+from tests.fake_devices import DEVICES
 
 
 def take_steps(method, optimizer, batches, runs=(0,), devices=1, learning_rate=0.05, seed=0, block=1, log_mels=None):

@@ -11,7 +11,7 @@ from asd_jax.devices.steps import Steps, init_states
 from asd_jax.methods.proxy_outlier import ProxyOutlier
 from asd_jax.models.resnet import ResNet
 from asd_jax.recipes.build import AdamW
-from tests.devices import DEVICES
+from tests.fake_devices import DEVICES
 
 METHOD = ProxyOutlier(ResNet((1, 1, 1), 4, axis_name="data"), 32, 32)
 CONVOLUTIONS = 10

@@ -28,10 +28,10 @@ from asd_jax.training.epoch_log import EpochLog
 from asd_jax.training.run import group_runs
 from configs import proxy_outlier
 from tests.built import method_of
-from tests.devices import DEVICES
+from tests.fake_devices import DEVICES
 from tests.recordings import prepare_machines, write_machines
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 def weights(workdir, runs=1):

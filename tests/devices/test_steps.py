@@ -12,7 +12,7 @@ from asd_jax.methods.proxy_outlier import ProxyOutlier
 from asd_jax.models.autoencoder import DenseAutoencoder
 from asd_jax.models.norms import DATA
 from asd_jax.models.resnet import ResNet
-from tests.devices import DEVICES
+from tests.fake_devices import DEVICES
 from tests.steps import take_steps
 
 DENSE = Autoencoder(DenseAutoencoder((8, 2, 8), axis_name=DATA), window=32, n_mels=32)

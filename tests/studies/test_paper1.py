@@ -19,7 +19,7 @@ from asd_jax.studies import grid, paper1, paper1_pictures, published
 from asd_jax.studies.paper1 import Setting
 from asd_jax.studies.paper1_results import Results
 from configs import autoencoder, maf, proxy_outlier
-from tests.devices import all_devices
+from tests.fake_devices import all_devices
 from tests.test_commands import succeeds
 
 RECIPES = {module.__name__.split(".")[1]: module.get_config for module in (autoencoder, maf, proxy_outlier)}

@@ -13,7 +13,7 @@ from asd_jax.records import shards as shards_module
 from asd_jax.records.manifest import read_manifest
 from asd_jax.records.prepare import prepare
 from asd_jax.records.store import shard_writer, tf
-from tests.test_prepare import FAN, PUMP, write_clips
+from tests.records.test_prepare import FAN, PUMP, write_clips
 
 IN_MEMORY = ("runner=FnApiRunner",)  # what DirectRunner runs on, without its search for a server in the internet
 

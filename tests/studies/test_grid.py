@@ -14,7 +14,7 @@ from asd_jax.base.errors import UserError
 from asd_jax.recipes.workdir import Workdir
 from asd_jax.studies import grid
 from configs import proxy_outlier
-from tests.devices import DEVICES
+from tests.fake_devices import DEVICES
 
 OWN = {"data_dir": "D", "machine_type": "fan", "machine_id": "00"}
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -235,7 +236,7 @@ def test_a_pipe_gives_a_line_of_json_a_piece(workdir, recording):
         input=samples.astype("<i2").tobytes(),
         capture_output=True,
         check=False,
-        cwd=os.path.dirname(os.path.dirname(__file__)),
+        cwd=pathlib.Path(__file__).parents[2],
     )
     assert done.returncode == 0, done.stderr.decode()
     lines = [json.loads(line) for line in done.stdout.decode().splitlines()]

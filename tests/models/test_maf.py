@@ -10,7 +10,7 @@ from jax.sharding import PartitionSpec as P
 
 from asd_jax.models import maf
 from asd_jax.models.maf import MADE, MAF, FlowBatchNorm, masked_product
-from tests.devices import DEVICES
+from tests.fake_devices import DEVICES
 
 DIMS, CONDITIONS, BATCH = 7, 3, 8
 FLOWS = {

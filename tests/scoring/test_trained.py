@@ -15,7 +15,7 @@ from asd_jax.recipes.keys import read_recipe
 from asd_jax.scoring.trained import Trained
 from asd_jax.training.windows import window_batches
 from configs import proxy_outlier
-from tests.devices import DEVICES
+from tests.fake_devices import DEVICES
 
 
 @pytest.mark.parametrize("hop", [1, 3])

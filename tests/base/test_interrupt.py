@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 COMMAND = """
 from asd_jax.base import interrupt
 import atexit, os, signal, sys, threading, time

@@ -28,7 +28,7 @@ from asd_jax.training.epoch_log import EpochLog
 from tests.fuzzing import SCALARS, VALUES, broken_json, guarded, told
 
 pytestmark = guarded
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 RECIPES = ("proxy_outlier", "autoencoder", "maf", "multitask", "ddcsad")
 
 

@@ -21,10 +21,10 @@ from asd_jax.devices import hosts, lost_process
 from asd_jax.devices.mesh import make_mesh
 from asd_jax.scoring.held_back import train_and_keep
 from configs import autoencoder, maf
-from tests.devices import DEVICES
-from tests.test_train import epochs, weights
+from tests.fake_devices import DEVICES
+from tests.training.test_run import epochs, weights
 
-ROOT = pathlib.Path(__file__).parent.parent
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

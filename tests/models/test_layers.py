@@ -8,7 +8,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from asd_jax.models import layers, norms
-from tests.devices import DEVICES
+from tests.fake_devices import DEVICES
 
 
 def normal(seed, *shape):

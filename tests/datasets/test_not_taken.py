@@ -4,7 +4,7 @@ import numpy as np
 import soundfile
 
 from asd_jax.datasets import check
-from tests.test_check import RATE, write
+from tests.datasets.test_check import RATE, write
 
 
 def test_recordings_of_every_format_are_read_or_told(tmp_path):

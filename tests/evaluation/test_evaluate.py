@@ -20,7 +20,7 @@ from asd_jax.scoring.thresholds import gamma_threshold
 from asd_jax.scoring.trained import load_trained
 from configs import maf
 from tests.conftest import tiny_recipe
-from tests.devices import DEVICES
+from tests.fake_devices import DEVICES
 
 HOP = 7
 

@@ -9,7 +9,7 @@ import pytest
 from asd_jax.base import progress
 from asd_jax.records.prepare import prepare
 from asd_jax.training.first_training import next_command
-from tests.test_prepare import FAN, PUMP, write_clips
+from tests.records.test_prepare import FAN, PUMP, write_clips
 
 
 class Terminal(io.StringIO):

@@ -13,7 +13,7 @@ from asd_jax.base.errors import UserError
 from asd_jax.devices import checkpoints as module
 from asd_jax.devices.checkpoints import RunCheckpoints, restore_newest
 from asd_jax.scoring.held_back import train_and_keep
-from tests.devices import DEVICES
+from tests.fake_devices import DEVICES
 
 
 def state(value):
