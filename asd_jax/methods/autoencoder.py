@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from asd_jax.methods import recipe
-from asd_jax.methods.recipe import EveryWindow, ExponentialDecay, key
+from asd_jax.methods.recipe import EveryWindow, key
 from asd_jax.models.autoencoder import DenseAutoencoder
 from asd_jax.models.norms import DATA
 
@@ -102,11 +102,6 @@ class Recipe(recipe.Recipe):
     def sampler(self) -> EveryWindow:
         """All windows of the machine."""
         return EveryWindow(self.hop)
-
-    @property
-    def schedule(self) -> ExponentialDecay:
-        """A rate that may fall every epoch."""
-        return ExponentialDecay(self.learning_rate, self.learning_rate_decay)
 
     def build(self, machines: int) -> Autoencoder:
         """One network, whatever the number of machines."""

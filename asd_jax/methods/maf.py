@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from asd_jax.methods import recipe
-from asd_jax.methods.recipe import BandStatistics, EveryWindow, ExponentialDecay, key
+from asd_jax.methods.recipe import BandStatistics, EveryWindow, key
 from asd_jax.models.maf import INPUT_ORDERS, MAF
 from asd_jax.models.norms import DATA
 
@@ -136,11 +136,6 @@ class Recipe(recipe.Recipe):
     def sampler(self) -> EveryWindow:
         """All snippets of all machines."""
         return EveryWindow(self.hop)
-
-    @property
-    def schedule(self) -> ExponentialDecay:
-        """A rate that may fall every epoch."""
-        return ExponentialDecay(self.learning_rate, self.learning_rate_decay)
 
     def build(self, machines: int) -> Maf:
         """One flow, given the machine."""

@@ -16,7 +16,7 @@ import optax
 from asd_jax.backends import BACKENDS
 from asd_jax.methods import recipe
 from asd_jax.methods.encoder import Network, build_encoder
-from asd_jax.methods.recipe import DOMAINS, OUTLIER_SETS, BandStatistics, HalfOutliers, InlierChoice, OneCycle, key
+from asd_jax.methods.recipe import DOMAINS, OUTLIER_SETS, BandStatistics, HalfOutliers, InlierChoice, key
 from asd_jax.methods.segments import segment_starts
 from asd_jax.models.efficientnet import Encoder
 from asd_jax.models.norms import mean_over_devices
@@ -262,11 +262,6 @@ class Recipe(recipe.Recipe):
     def sampler(self) -> HalfOutliers:
         """Half of the windows are of other machine types."""
         return HalfOutliers(self.outlier_set, self.num_outliers)
-
-    @property
-    def schedule(self) -> OneCycle:
-        """One cycle over the whole training."""
-        return OneCycle(self.learning_rate)
 
     @property
     def inlier_choice(self) -> InlierChoice:

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from asd_jax.methods import recipe
-from asd_jax.methods.recipe import OUTLIER_SETS, ExponentialDecay, HalfOutliers, key
+from asd_jax.methods.recipe import OUTLIER_SETS, HalfOutliers, key
 from asd_jax.models.norms import DATA
 from asd_jax.models.resnet import ResNet
 
@@ -110,11 +110,6 @@ class Recipe(recipe.Recipe):
     def sampler(self) -> HalfOutliers:
         """Half of the windows are outliers."""
         return HalfOutliers(self.outlier_set, self.num_outliers, self.outlier_crop == "last")
-
-    @property
-    def schedule(self) -> ExponentialDecay:
-        """A rate that falls every epoch."""
-        return ExponentialDecay(self.learning_rate, self.learning_rate_decay)
 
     def build(self, machines: int) -> ProxyOutlier:
         """The detector of one machine."""

@@ -143,6 +143,8 @@ class Recipe:
     """Steps that the devices take without the host, which needs the log-mels there; None: one step, windows given."""
     inlier_choice: ClassVar[InlierChoice | None] = None
     """Inlier models for the embeddings that the network gives; None where it gives scores."""
+    learning_rate_decay: ClassVar[float | None] = None
+    """Factor on the learning rate every epoch; None: it goes through one cycle."""
     beta2: ClassVar[float] = 0.999
     weight_decay: ClassVar[float] = 0.0
 
@@ -154,7 +156,9 @@ class Recipe:
     @property
     def schedule(self) -> ExponentialDecay | OneCycle:
         """How the learning rate goes."""
-        raise NotImplementedError
+        if self.learning_rate_decay is None:
+            return OneCycle(self.learning_rate)
+        return ExponentialDecay(self.learning_rate, self.learning_rate_decay)
 
     def build(self, machines: int) -> Method:
         """The system for so many target machines."""
