@@ -70,6 +70,7 @@ def test_the_journey_from_recordings_to_scores(tmp_path):
             ("train", RECIPE, "--workdir=W", "--config.machine_typ=fan"),
             "no key 'machine_typ'. Did you mean \"machine_type\"",
         ),
+        (("train", RECIPE, "--workdir=W", "--config.width=4"), "no key 'width'. Did you mean \"network.width\"?"),
         (("train", RECIPE, "--workdir=W", "--config.batch_size=many"), "--config.batch_size=many"),
         (("train", "--config=configs/proxy_outlier.py:quick", "--workdir=W"), "Unknown variant 'quick'"),
         (("train", "--config=configs/none.py", "--workdir=W"), "configs/none.py"),

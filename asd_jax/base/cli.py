@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import difflib
 import errno
 import importlib.metadata
 import os
@@ -10,10 +11,12 @@ import select
 import signal
 import sys
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import ml_collections
 from absl import app, flags, logging
+from ml_collections import config_flags
 
 from asd_jax.base.errors import UserError
 
@@ -108,9 +111,11 @@ def parse_flags(argv: list[str], values: flags.FlagValues) -> list[str]:
     try:
         return values(argv)
     except (AttributeError, KeyError) as error:  # ml_collections, for a key that the config does not have
-        hint = re.search("Did you mean .*?[?]", str(error)) or [""]
-        key = re.findall("[A-Za-z_0-9]+", str(error)) or [""]
-        raise UserError(f"The config has no key {key[0]!r}. {hint[0]}") from error
+        key = (re.findall("[A-Za-z_0-9]+", str(error)) or [""])[0]
+        names = {part: name for name in _keys_of_recipe(argv) for part in (name, name.rpartition(".")[2])}
+        near = difflib.get_close_matches(key, names, 1)
+        hint = f'Did you mean "{names[near[0]]}"?' if near else "Its keys are listed in the recipe's file."
+        raise UserError(f"The config has no key {key!r}. {hint}") from error
     except flags.Error as error:  # a recipe that raised is told with its traceback: the last line says it all
         raise UserError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
     except Exception as error:  # ml_collections raises many for a --config.KEY=VALUE
@@ -118,6 +123,21 @@ def parse_flags(argv: list[str], values: flags.FlagValues) -> list[str]:
         raise UserError(
             f"An override of the recipe is not understood ({told}): expected --config.KEY=VALUE."
         ) from error
+
+
+def _keys_of_recipe(argv: list[str]) -> list[str]:
+    """All keys of the recipe that the command line names, those of its groups as "network.width"."""
+    without = [word for word in argv if not re.match("--?config[.]", word)]
+    values = flags.FlagValues()
+    config = config_flags.DEFINE_config_file("config", None, "", flag_values=values, sys_argv=without)
+    values(without, known_only=True)
+
+    def names(group: ml_collections.ConfigDict, above: str) -> Iterator[str]:
+        for name, value in group.items():
+            is_group = isinstance(value, ml_collections.ConfigDict)
+            yield from names(value, f"{above}{name}.") if is_group else [above + name]
+
+    return list(names(config.value, "")) if config.value else []
 
 
 def _tell(call: Callable[[], Any]) -> Any:
