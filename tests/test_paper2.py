@@ -22,6 +22,7 @@ from asd_jax.recipes.keys import as_config, read_recipe
 from asd_jax.recipes.workdir import Workdir
 from asd_jax.records.prepare import prepare
 from asd_jax.report import excerpts, findings, page
+from asd_jax.scoring.detector import load_detector
 from asd_jax.scoring.held_back import train_and_keep
 from asd_jax.scoring.scorer import inlier_choice
 from asd_jax.training.data import load_data
@@ -160,6 +161,15 @@ def test_inlier_models_asked_for_go_before_those_that_were_chosen(workdir, tmp_p
     recordings.score_recordings(run, [str(excerpts_of(tmp_path))], str(tmp_path / "s.csv"), 0.1, machine_id="03")
     assert "Inlier models: lof with p=5 (by the training's config)" in capsys.readouterr().out
     assert json.loads((tmp_path / "run/threshold.json").read_text())["inlier"] == "lof"
+
+
+def test_scoring_live_reads_nothing_of_the_workdir_again(workdir, tmp_path):
+    run = shutil.copytree(workdir, tmp_path / "run")
+    detector = load_detector(str(run), 0.1, machine_id="03")
+    log_mel = detector.log_mel(detector.read(str(excerpts_of(tmp_path))), "one")
+    score = detector.score_alone("one", log_mel)
+    shutil.rmtree(run)
+    assert detector.score_alone("one", log_mel) == score
 
 
 def excerpts_of(tmp_path):
