@@ -53,12 +53,12 @@ def describe_mesh(mesh: Mesh) -> str:
 
 
 def block_sharding(mesh: Mesh) -> NamedSharding:
-    """Of the batches of several steps [steps, runs, batch, ...]."""
+    """Where the batches of several steps lie [steps, runs, batch, ...]."""
     return NamedSharding(mesh, P(None, RUN, DATA))
 
 
 def state_sharding(mesh: Mesh) -> NamedSharding:
-    """Of every array of a `State` [runs, ...]."""
+    """Where every array of a `State` lies [runs, ...]."""
     return NamedSharding(mesh, P(RUN))
 
 
@@ -87,7 +87,7 @@ def put(array: np.ndarray, sharding: NamedSharding) -> jax.Array:
 
 
 def readable(mesh: Mesh, spec: P) -> NamedSharding:
-    """Of results that the host reads: as they come, but whole in every one of several processes."""
+    """Where results lie that the host reads: as they come, but whole in every one of several processes."""
     return NamedSharding(mesh, P() if mesh.is_multi_process else spec)
 
 

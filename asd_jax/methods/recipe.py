@@ -168,10 +168,6 @@ class Recipe:
         """The recipe with every key that depends on the machine type filled in."""
         return self
 
-    def problem(self) -> str | None:
-        """The sentence about keys that do not fit together."""
-        return None
-
     def begin(self, params: dict, batch_stats: dict, bands: BandStatistics) -> tuple[dict, dict]:
         """What a training begins with, made of fresh parameters and batch statistics of one run."""
         del bands

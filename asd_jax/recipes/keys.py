@@ -78,8 +78,6 @@ def _check_together(recipe: Recipe, complete: bool) -> None:
             f"config.batch_size={recipe.batch_size} was given: expected an even number, half of the target, half "
             "outliers."
         )
-    if problem := recipe.problem():
-        raise UserError(problem)
 
 
 def _filled(kind: type, content: Mapping[str, Any], above: str) -> Any:

@@ -170,12 +170,9 @@ def inlier_choice(workdir: Workdir) -> InlierChoice:
     asked = workdir.recipe.inlier_choice
     if workdir.inlier_choice.exists() and asked.kind != "none":
         what_to_do = "delete it and run tools/select_inlier.py again"
-        return InlierChoice(**_only(read_json(workdir.inlier_choice, {"kind": str, "p": int}, what_to_do)))
+        chosen = read_json(workdir.inlier_choice, {"kind": str, "p": int}, what_to_do)
+        return InlierChoice(chosen["kind"], chosen["p"])
     return asked
-
-
-def _only(choice: dict) -> dict:
-    return {name: choice[name] for name in ("kind", "p")}
 
 
 def forget_choice(workdir: Workdir) -> None:
