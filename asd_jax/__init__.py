@@ -1,15 +1,15 @@
 """Anomalous machine sound detection on accelerators. The packages, in the order of the data:
 
     base        what every command needs around its work
-    sound       a recording -> waveform -> log-mel
+    sound       a recording -> waveform -> features
     datasets    what lies on disk: every layout turns a folder into clips
-    records     clips -> stored log-mels, once and resumable
+    records     clips -> stored features, once and resumable
     models      networks: arrays in, arrays out
     backends    what scores embeddings
     methods     the systems of the papers, with their recipes
     devices     one program on many devices and hosts, and its state on disk
     recipes     a config, checked and made into a method, and the workdir that keeps it
-    training    stored log-mels -> trained weights
+    training    stored features -> trained weights
     scoring     trained weights -> scores of clips, thresholds, decisions
     evaluation  scores of test clips -> measures and the challenges' files
     listening   new sound scored: files, long recordings, a watched folder, a pipe

@@ -95,7 +95,7 @@ class Classifier:
 
     def loss(self, params, batch_stats, batch, key, progress):
         surprise = optax.softmax_cross_entropy_with_integer_labels(
-            self._log_shares(params, batch["log_mel"]), batch["product"]
+            self._log_shares(params, batch["features"]), batch["product"]
         )
         return surprise.mean(), (batch_stats, {"surprise": surprise.mean()})
 
@@ -122,7 +122,7 @@ class ClassifierRecipe(Recipe):
     def schedule(self):
         return OneCycle(self.learning_rate)
 
-    def build(self, machines):
+    def build(self, machines, classes):
         return Classifier(machines, self.window, self.n_mels)
 
 

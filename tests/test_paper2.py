@@ -166,7 +166,7 @@ def test_inlier_models_asked_for_go_before_those_that_were_chosen(workdir, tmp_p
 def test_scoring_live_reads_nothing_of_the_workdir_again(workdir, tmp_path):
     run = shutil.copytree(workdir, tmp_path / "run")
     detector = load_detector(str(run), 0.1, machine_id="03")
-    log_mel = detector.log_mel(detector.read(str(excerpts_of(tmp_path))), "one")
+    log_mel = detector.features(detector.read(str(excerpts_of(tmp_path))), "one")
     score = detector.score_alone("one", log_mel)
     shutil.rmtree(run)
     assert detector.score_alone("one", log_mel) == score

@@ -75,7 +75,7 @@ def measure_end_to_end(config: ml_collections.ConfigDict, repeats: int, profile:
     recipe = read_recipe(config)
     data = load_data(recipe)
     mesh = make_mesh(recipe.num_runs, recipe.batch_size)
-    loop = make_loop(recipe, None, make_method(recipe, len(data.machines)), data, mesh, Stop())
+    loop = make_loop(recipe, None, make_method(recipe, len(data.machines), len(data.classes)), data, mesh, Stop())
     compiled, steps = loop.steps.compile(), loop.steps
     states = steps.init(recipe.seed, range(steps.runs))
     epochs = _epochs(loop.sampler, (repeats + WARM_UP + 2) * steps.length)
@@ -90,7 +90,7 @@ def measure_end_to_end(config: ml_collections.ConfigDict, repeats: int, profile:
             block, arguments = next(batches)
             waits.append(time.perf_counter() - began)
             counts.append(block.count)
-            states, metrics = compiled(states, loop.log_mels, *arguments)
+            states, metrics = compiled(states, loop.features, *arguments)
             yield metrics["loss"]
 
     times, counted = intervals(dispatches(), repeats, profiled(profile)), counts[-repeats - 1 : -1]

@@ -16,7 +16,7 @@ from asd_jax.sound.features import PRESETS
 
 
 def measure_score(config: ml_collections.ConfigDict, repeats: int) -> Result:
-    """Every window of made-up log-mels of 10 s through a fresh network, in full batches, as scoring does it."""
+    """Every window of made-up features of 10 s through a fresh network, in full batches, as scoring does it."""
     recipe = read_recipe(config, complete=False)
     method = make_method(recipe, recipe.papers_machines)
     mesh = make_mesh(recipe.num_runs, recipe.batch_size)
@@ -27,14 +27,14 @@ def measure_score(config: ml_collections.ConfigDict, repeats: int) -> Result:
     trained = Trained(recipe, method, machines, mesh, [states] * -(-recipe.num_runs // len(runs)))
     clip = StoredClip(machines[0], "made up", -1, "source", "")
     preset = PRESETS[recipe.features]
-    shape = (1 + int(SECONDS * preset.sample_rate) // preset.hop, preset.n_mels)
-    log_mel = np.random.default_rng(0).normal(size=shape).astype(np.float16)
-    windows = len(method.starts(len(log_mel)))
+    shape = (preset.frames(int(SECONDS * preset.sample_rate)), *preset.frame_shape)
+    features = np.random.default_rng(0).normal(size=shape).astype(np.float16)
+    windows = len(method.starts(len(features)))
     clips = max(2 * recipe.batch_size // windows, 2)
     seconds = []
     for _ in range(WARM_UP + repeats):
         began = time.perf_counter()
-        for _ in trained.outputs((clip, log_mel) for _ in range(clips)):
+        for _ in trained.outputs((clip, features) for _ in range(clips)):
             pass
         seconds.append((time.perf_counter() - began) / clips)
     seconds = np.array(seconds[WARM_UP:])

@@ -43,14 +43,15 @@ def measure_step(config: ml_collections.ConfigDict, repeats: int, profile: str |
     recipe = read_recipe(config, complete=False)
     method = build.make_method(recipe, recipe.papers_machines)
     mesh = make_mesh(recipe.num_runs, recipe.batch_size)
-    frames = None if recipe.steps_per_dispatch is None else (2**16, method.n_mels)
+    frames = None if recipe.steps_per_dispatch is None else 2**16
     values = first_values(recipe)
-    on_device = frames and jax.ShapeDtypeStruct(frames, np.float16)
-    steps = build.make_steps(recipe, method, mesh, values, on_device, np.float16)
+    steps = build.make_steps(recipe, method, mesh, values, frames, np.float16)
     compiled, compile_seconds = _compile_twice(steps)
     rng = np.random.default_rng(0)
     block = put_block(mesh, _made_up_block(rng, recipe, steps))
-    log_mels = None if frames is None else put_everywhere(mesh, rng.normal(size=frames).astype(np.float16))
+    features = None
+    if frames is not None:
+        features = put_everywhere(mesh, rng.normal(size=(frames, *steps.frame_shape)).astype(np.float16))
     values = {name: put_everywhere(mesh, np.full(steps.length, one[0])) for name, one in values.items()}
     count = put_everywhere(mesh, np.array(steps.length, np.int32))
     states = steps.init(recipe.seed, range(steps.runs))
@@ -60,7 +61,7 @@ def measure_step(config: ml_collections.ConfigDict, repeats: int, profile: str |
     def dispatches() -> Iterator[jax.Array]:
         nonlocal states
         while True:
-            states, metrics = compiled(states, log_mels, block, values, count)
+            states, metrics = compiled(states, features, block, values, count)
             yield metrics["loss"]
 
     seconds = intervals(dispatches(), repeats, profiled(profile)) / steps.length
@@ -93,11 +94,11 @@ def _made_up_block(rng: np.random.Generator, recipe: Recipe, steps: Steps) -> di
     product = rng.integers(0, recipe.papers_machines, steps.block).astype(np.int32)
     if isinstance(recipe.sampler, HalfOutliers):
         product[..., recipe.batch_size // 2 :] = -1
-    window, n_mels = steps.method.window, steps.method.n_mels
-    if steps.log_mels:
-        first = rng.integers(0, steps.log_mels[0] - window, steps.block)
-        return {"product": product, "first": first.astype(np.int32)}
-    return {"product": product, "log_mel": rng.normal(size=(*steps.block, window, n_mels)).astype(np.float16)}
+    labels = dict.fromkeys(steps.labels, product)
+    if steps.frames is not None:
+        return labels | {"first": rng.integers(0, steps.frames - steps.method.window, steps.block).astype(np.int32)}
+    windows = (*steps.block, steps.method.window, *steps.frame_shape)
+    return labels | {"features": rng.normal(size=windows).astype(np.float16)}
 
 
 def _compile_twice(steps: Steps) -> tuple[jax.stages.Compiled, Result]:

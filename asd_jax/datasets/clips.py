@@ -21,6 +21,7 @@ class Clip:
         part: "dev" or "eval", the challenge's development and evaluation parts.
         group: recording group: machines recorded with the same microphones and room, e.g. "MIMII".
         channel: of the file, from 0; the mean over all where None.
+        attributes: of the operation and the surroundings, such as "car_A1_spd_28V"; empty where nothing is said.
     """
 
     machine_type: str
@@ -32,6 +33,7 @@ class Clip:
     part: str = "dev"
     group: str = ""
     channel: int | None = None
+    attributes: str = ""
 
     @property
     def machine(self) -> Machine:
@@ -45,7 +47,7 @@ def with_channel(clips: Iterable[Clip], channel: int | None) -> list[Clip]:
 
 @dataclasses.dataclass(frozen=True)
 class StoredClip:
-    """What the records say of one clip, beside its log-mel.
+    """What the records say of one clip, beside its features.
 
     Attributes:
         machine: (machine type, machine ID).
@@ -53,6 +55,7 @@ class StoredClip:
         label: 0 normal, 1 anomaly, -1 where nobody has said.
         domain: "source" or "target".
         part: "dev" or "eval".
+        attributes: as those of `Clip`.
     """
 
     machine: Machine
@@ -60,3 +63,4 @@ class StoredClip:
     label: int
     domain: str
     part: str
+    attributes: str = ""

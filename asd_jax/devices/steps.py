@@ -61,13 +61,13 @@ def init_states(mesh: Mesh, method: Method, optimizer: Optimizer, validated: boo
 
 @functools.cache
 def train_steps(mesh: Mesh, method: Method, optimizer: Optimizer) -> Callable:
-    """Compiles `(State, log-mels, block, values, count) -> (State, metrics [steps, runs])`: the first `count` steps.
+    """Compiles `(State, features, block, values, count) -> (State, metrics [steps, runs])`: the first `count` steps.
 
     The state given is consumed. The arguments:
 
-    log-mels: [frames, mels] of all clips on every device, or None where the block holds its windows;
-    block: "product" [steps, runs, batch], and "log_mel" [steps, runs, batch, window, mels], or "first" [steps, runs,
-        batch] which says where in the log-mels each window begins;
+    features: [frames, ...] of all clips on every device, or None where the block holds its windows;
+    block: the labels [steps, runs, batch] of windows, and "features" [steps, runs, batch, window, ...], or "first"
+        [steps, runs, batch] which says where in the features each window begins;
     values: [steps] of "progress", the share of the training's steps that are done, and what the optimizer asks for.
 
     `method.loss` sees one run's rows on one device; its losses and metrics are means over rows, its batch statistics
@@ -75,9 +75,9 @@ def train_steps(mesh: Mesh, method: Method, optimizer: Optimizer) -> Callable:
     "learning_rate".
     """
 
-    def step(state: State, log_mels: jax.Array | None, batch: Batch, values: Batch) -> tuple[State, Batch]:
+    def step(state: State, features: jax.Array | None, batch: Batch, values: Batch) -> tuple[State, Batch]:
         if "first" in batch:
-            batch = batch | {"log_mel": log_mels[batch["first"][:, None] + jnp.arange(method.window)]}
+            batch = batch | {"features": features[batch["first"][:, None] + jnp.arange(method.window)]}
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
         grad = jax.value_and_grad(method.loss, has_aux=True)
         (value, (batch_stats, metrics)), grads = grad(state.params, state.batch_stats, batch, key, values["progress"])
@@ -88,7 +88,7 @@ def train_steps(mesh: Mesh, method: Method, optimizer: Optimizer) -> Callable:
         return State(state.step + 1, state.key, params, batch_stats, opt_state, state.best), metrics
 
     def steps(
-        states: State, log_mels: jax.Array | None, block: Batch, values: Batch, count: jax.Array
+        states: State, features: jax.Array | None, block: Batch, values: Batch, count: jax.Array
     ) -> tuple[State, Batch]:
         state, block = jax.tree.map(lambda x: x[0], states), jax.tree.map(lambda x: x[:, 0], block)
         length = len(block["product"])
@@ -97,13 +97,13 @@ def train_steps(mesh: Mesh, method: Method, optimizer: Optimizer) -> Callable:
             return jax.tree.map(lambda x: x[i], (block, values))
 
         if length == 1:  # the large networks: no loop around their step
-            state, metrics = step(state, log_mels, *at(0))
+            state, metrics = step(state, features, *at(0))
             return jax.tree.map(lambda x: x[None], state), jax.tree.map(lambda x: x[None, None], metrics)
-        shapes = jax.eval_shape(lambda: step(state, log_mels, *at(0))[1])
+        shapes = jax.eval_shape(lambda: step(state, features, *at(0))[1])
         told = jax.tree.map(lambda x: jnp.zeros((length, *x.shape), x.dtype), shapes)
 
         def body(i: jax.Array, carry: tuple[State, Batch]) -> tuple[State, Batch]:
-            state, metrics = step(carry[0], log_mels, *at(i))
+            state, metrics = step(carry[0], features, *at(i))
             return state, jax.tree.map(lambda all_steps, one: all_steps.at[i].set(one), carry[1], metrics)
 
         state, told = jax.lax.fori_loop(0, count, body, (state, told))
@@ -136,9 +136,11 @@ class Steps:
         length: steps of a block.
         batch_size: rows of a run's batch.
         values: names of what changes from step to step.
-        log_mels: [frames, mels] where they lie on the devices, of which the steps cut the windows out; None where the
-            blocks hold the windows.
-        dtype: of the log-mels.
+        labels: names of what is known of windows, [steps, runs, rows] int32.
+        frame_shape: of the features, what a frame holds.
+        frames: of all features together where they lie on the devices, of which the steps cut the windows out; None
+            where the blocks hold the windows.
+        dtype: of the features.
     """
 
     mesh: Mesh
@@ -148,7 +150,9 @@ class Steps:
     length: int
     batch_size: int
     values: tuple[str, ...]
-    log_mels: tuple[int, int] | None
+    labels: tuple[str, ...]
+    frame_shape: tuple[int, ...]
+    frames: int | None
     dtype: Any
 
     @property
@@ -171,17 +175,20 @@ class Steps:
 
     def trace(self) -> jax.stages.Traced:
         """`train_steps`, traced for these shapes."""
-        block = {"product": jax.ShapeDtypeStruct(self.block, np.int32)}
-        if self.log_mels:
-            block["first"] = jax.ShapeDtypeStruct(self.block, np.int32)
+        on_device = None
+        if self.frames is None:
+            windows = (*self.block, self.method.window, *self.frame_shape)
+            block = {"features": jax.ShapeDtypeStruct(windows, self.dtype)}
         else:
-            block["log_mel"] = jax.ShapeDtypeStruct((*self.block, self.method.window, self.method.n_mels), self.dtype)
+            on_device = jax.ShapeDtypeStruct((self.frames, *self.frame_shape), self.dtype)
+            block = {"first": jax.ShapeDtypeStruct(self.block, np.int32)}
+        block |= dict.fromkeys(self.labels, jax.ShapeDtypeStruct(self.block, np.int32))
         init = init_states(self.mesh, self.method, self.optimizer, self.validated)
         states = jax.eval_shape(init, 0, np.arange(self.runs))
         everywhere = NamedSharding(self.mesh, P())
         return train_steps(self.mesh, self.method, self.optimizer).trace(
             placed(states, state_sharding(self.mesh)),
-            placed(jax.ShapeDtypeStruct(self.log_mels, self.dtype) if self.log_mels else None, everywhere),
+            placed(on_device, everywhere),
             placed(block, block_sharding(self.mesh)),
             placed({name: jax.ShapeDtypeStruct((self.length,), np.float32) for name in self.values}, everywhere),
             jax.ShapeDtypeStruct((), np.int32, sharding=everywhere),

@@ -3,6 +3,7 @@
 import ctypes
 import glob
 import importlib.metadata
+import math
 import os
 import pathlib
 import platform
@@ -109,7 +110,7 @@ def tensorflow() -> Iterator[Finding]:
 
 
 def memory(data_dir: str | None) -> Iterator[Finding]:
-    """Memory, and what the log-mels take of it."""
+    """Memory, and what the features take of it."""
     facts = dict(line.split(":") for line in pathlib.Path("/proc/meminfo").read_text().splitlines())
     available = int(facts["MemAvailable"].split()[0]) * 1024
     found = f"{available / GB:.1f} GB available"
@@ -118,7 +119,7 @@ def memory(data_dir: str | None) -> Iterator[Finding]:
         if limit < 1 << 60:
             found += f"; this container may take {(limit - used) / GB:.1f} GB more, {limit / GB:.1f} GB in all"
             available = min(available, limit - used)
-    needed = _NEEDED + _log_mel_bytes(data_dir)
+    needed = _NEEDED + _feature_bytes(data_dir)
     if available < needed:
         found += f"; a training on all records takes up to {needed / GB:.1f} GB"
         yield Finding(WARNING, "memory", found, "end other programs, or name fewer outliers (--config.num_outliers)")
@@ -126,7 +127,7 @@ def memory(data_dir: str | None) -> Iterator[Finding]:
         yield Finding(OK, "memory", found)
 
 
-def _log_mel_bytes(data_dir: str | None) -> float:
+def _feature_bytes(data_dir: str | None) -> float:
     from asd_jax.records.manifest import read_manifest
 
     manifest = read_manifest(data_dir) if data_dir else None
@@ -134,8 +135,8 @@ def _log_mel_bytes(data_dir: str | None) -> float:
         return 0
     preset = manifest.preset
     seconds = sum(machine.seconds for machine in manifest.machines.values())
-    frames = seconds * preset.sample_rate / preset.hop
-    return frames * preset.n_mels * (2 if manifest.dtype == "float16" else 4)
+    numbers = seconds * preset.sample_rate / preset.hop * math.prod(preset.frame_shape)
+    return numbers * (2 if manifest.dtype == "float16" else 4)
 
 
 def processors() -> Iterator[Finding]:

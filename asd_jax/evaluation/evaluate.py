@@ -71,9 +71,9 @@ def evaluate_workdir(
         nonlocal windows
         total = sum(store.find(machine).clips.get("test", 0) for machine in trained.machines)
         total = None if recipe.domains else total
-        for clip, log_mel in tqdm(_test_clips(store, trained), total=total, unit="clip", desc="scoring"):
-            windows += len(trained.method.starts(len(log_mel)))
-            yield clip, log_mel
+        for clip, features in tqdm(_test_clips(store, trained), total=total, unit="clip", desc="scoring"):
+            windows += len(trained.method.starts(len(features)))
+            yield clip, features
 
     clips, scores = scorer.clip_scores(test_clips(), keep_embeddings=True)
     times = {
@@ -161,18 +161,18 @@ def _told(times: dict, clips: int, runs: int) -> str:
 
 
 def _test_clips(store: Store, trained: Trained) -> Clips:
-    """The test clips of all target machines that have some, in the domains of the config, and their log-mels."""
+    """The test clips of all target machines that have some, in the domains of the config, and their features."""
     recipe, found, short = trained.recipe, False, []
     tested = [machine for machine in trained.machines if store.find(machine).clips.get("test")]
     for machine in tested or trained.machines:
-        for clip, log_mel in store.clips(machine, "test"):
+        for clip, features in store.clips(machine, "test"):
             if recipe.domains and clip.domain not in recipe.domains:
                 continue
-            if len(log_mel) < recipe.window:
+            if len(features) < recipe.window:
                 short.append(clip.name)
                 continue
             found = True
-            yield clip, log_mel
+            yield clip, features
     if not found:
         asked = ", ".join("/".join(machine) for machine in trained.machines)
         raise UserError(f"No test clip of {asked} is one window ({recipe.window} frames) long.")

@@ -37,7 +37,8 @@ from asd_jax.records import manifest
 from asd_jax.scoring.detector import Detector, load_detector
 from asd_jax.scoring.held_back import held_back_scores
 from asd_jax.scoring.trained import Trained
-from asd_jax.sound import features
+from asd_jax.sound.features import PRESETS
+from asd_jax.sound.preset import FeaturePreset
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 TOLERANCE = 1e-4
@@ -178,8 +179,8 @@ def _seconds_of_clips(trained: Trained, machine: Machine) -> float:
 
 
 def _check_length(trained: Trained, samples: int) -> None:
-    preset, window = features.PRESETS[trained.recipe.features], trained.recipe.window
-    needed = max((window - 1) * preset.hop, preset.n_fft)
+    preset, window = PRESETS[trained.recipe.features], trained.recipe.window
+    needed = preset.samples(window)
     if samples < needed:
         raise UserError(
             f"A clip of {samples / preset.sample_rate:g} s is shorter than one window: give --seconds of at least "
@@ -210,7 +211,7 @@ def _checked(folder: pathlib.Path, program: Program, detector: Detector, source:
     """
     preset, samples = program.preset, program.samples
     waves = _synthetic(preset, samples) if source is None else _recorded(source, detector, samples)
-    expected = detector.scores((name, detector.log_mel(wave, name)) for name, wave in waves.items())
+    expected = detector.scores((name, detector.features(wave, name)) for name, wave in waves.items())
     _, scores = example.load(folder)
     together = np.stack([*waves.values()] + [np.zeros(samples, np.float32)] * (-len(waves) % _BATCH))
     found = np.concatenate([scores(together[i : i + _BATCH])["score"] for i in range(0, len(together), _BATCH)])
@@ -256,7 +257,7 @@ def _recorded(source: str, detector: Detector, samples: int) -> dict[str, np.nda
     return waves
 
 
-def _synthetic(preset: features.FeaturePreset, samples: int) -> dict[str, np.ndarray]:
+def _synthetic(preset: FeaturePreset, samples: int) -> dict[str, np.ndarray]:
     """Made-up machines, intact and faulty."""
     kinds = [(kind, label, n) for kind in synthetic_sound.MACHINE_TYPES for label in (0, 1) for n in range(_SYNTHETIC)]
     return {

@@ -1,6 +1,7 @@
 """The whole way from waveforms to clip scores as one JAX function, by all runs of a workdir, for one machine."""
 
 import dataclasses
+import math
 
 import flax.traverse_util
 import jax
@@ -8,10 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from asd_jax.backends import BACKENDS
-from asd_jax.export import device_features
 from asd_jax.methods import Method
 from asd_jax.scoring.detector import Detector
-from asd_jax.sound.features import FeaturePreset, WaveStatistics
+from asd_jax.sound.preset import FeaturePreset, WaveStatistics
 
 Weights = dict[str, np.ndarray | jax.Array]
 """Names like "params/Conv_0/kernel" -> arrays with a leading axis of runs."""
@@ -45,7 +45,7 @@ class Program:
     @property
     def starts(self) -> np.ndarray:
         """First frames of a clip's windows."""
-        return self.method.starts(1 + self.samples // self.preset.hop)
+        return self.method.starts(self.preset.frames(self.samples))
 
     def __call__(self, weights: Weights, waves: jax.Array) -> dict[str, jax.Array]:
         """Scores waveforms [batch, samples], one after the other: the memory does not grow with their number.
@@ -56,30 +56,30 @@ class Program:
         """
 
         def of_clip(wave: jax.Array) -> dict[str, jax.Array]:
-            log_mel = device_features.log_mels(self.preset, wave[None], self.statistics)[0]
-            runs = jax.lax.map(lambda one: self._scores(flax.traverse_util.unflatten_dict(one, "/"), log_mel), weights)
+            features = self.preset.compute_on_device(wave[None], self.statistics)[0]
+            runs = jax.lax.map(lambda one: self._scores(flax.traverse_util.unflatten_dict(one, "/"), features), weights)
             return jax.tree.map(lambda x: x.mean(0), runs)
 
         return jax.lax.map(of_clip, waves)
 
-    def _scores(self, weights: dict, log_mel: jax.Array) -> dict[str, jax.Array]:
-        """The scores by one run of a clip's log-mel [frames, mels] and of its windows."""
-        outputs = self._outputs(weights["params"], weights.get("batch_stats", {}), log_mel)
+    def _scores(self, weights: dict, features: jax.Array) -> dict[str, jax.Array]:
+        """The scores by one run of a clip's features [frames, ...] and of its windows."""
+        outputs = self._outputs(weights.get("params", {}), weights.get("batch_stats", {}), features)
         if self.inlier is None:
             return {"score": outputs["score"].mean(), "window_score": outputs["score"]}
         backend = BACKENDS[self.inlier]
         scores = backend.device_segment_scores(weights.get("inlier", {}), outputs, self.product, self.p)
         return {"score": backend.device_clip_score(scores), "window_score": scores}
 
-    def _outputs(self, params: dict, batch_stats: dict, log_mel: jax.Array) -> dict[str, jax.Array]:
+    def _outputs(self, params: dict, batch_stats: dict, features: jax.Array) -> dict[str, jax.Array]:
         """The outputs [windows, ...] for all windows, a chunk of them at a time; the last window fills the last one."""
         count, window = len(self.starts), self.method.window
-        chunks = -(-count * window * self.method.n_mels // _CHUNK)
+        chunks = -(-count * window * math.prod(self.preset.frame_shape) // _CHUNK)
         size = -(-count // chunks)
         product = jnp.full(size, self.product, jnp.int32)
 
         def of_chunk(starts: jax.Array) -> dict[str, jax.Array]:
-            windows = log_mel[starts[:, None] + jnp.arange(window)]
+            windows = features[starts[:, None] + jnp.arange(window)]
             return self.method.outputs(params, batch_stats, windows, product)
 
         starts = np.pad(self.starts, (0, chunks * size - count), "edge").reshape(chunks, size)

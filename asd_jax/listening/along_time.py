@@ -86,31 +86,31 @@ def score_pieces(detector: Detector, sound: Sound, piece: float, hop: float) -> 
 def _score_some(detector: Detector, rate: int, pieces: Iterable[Piece]) -> list[ScoredPiece]:
     found: list[ScoredPiece] = []
 
-    def log_mels() -> Iterator[tuple[str, np.ndarray]]:
+    def read() -> Iterator[tuple[str, np.ndarray]]:
         for one in pieces:
-            log_mel, problem = _log_mel(detector, rate, one)
+            features, problem = _features(detector, rate, one)
             found.append(ScoredPiece(one.start, one.end, np.nan, problem))
-            if log_mel is not None:
-                yield str(one.start), log_mel
+            if features is not None:
+                yield str(one.start), features
 
-    scores = iter(detector.scores(log_mels()))
+    scores = iter(detector.scores(read()))
     return [one if one.problem else one._replace(score=float(next(scores))) for one in found]
 
 
 def score_live(detector: Detector, sound: Sound, piece: float, hop: float) -> Iterator[ScoredPiece]:
     """Scores sound in pieces, each as soon as it is complete. Compiles before the first one is read."""
     noise = np.random.default_rng(0).normal(size=round(piece * detector.preset.sample_rate)).astype(np.float32)
-    detector.score_alone("noise", detector.log_mel(noise, "noise"))
+    detector.score_alone("noise", detector.features(noise, "noise"))
     for one in cut(sound, piece, hop):
-        log_mel, problem = _log_mel(detector, sound.rate, one)
-        score = np.nan if log_mel is None else detector.score_alone(str(one.start), log_mel)
+        features, problem = _features(detector, sound.rate, one)
+        score = np.nan if features is None else detector.score_alone(str(one.start), features)
         yield ScoredPiece(one.start, one.end, score, problem)
 
 
-def _log_mel(detector: Detector, rate: int, piece: Piece) -> tuple[np.ndarray | None, str | None]:
+def _features(detector: Detector, rate: int, piece: Piece) -> tuple[np.ndarray | None, str | None]:
     try:
         wave = waveform(piece.samples, rate, detector.preset.sample_rate, "the piece", detector.channel)
-        return detector.log_mel(wave, "the piece"), None
+        return detector.features(wave, "the piece"), None
     except UserError as error:
         return None, str(error)
 

@@ -89,11 +89,11 @@ def follow(detector: Detector, folder: str, output: str, settle: float, stop: th
                         return
                     name = recording_name(file, folder)
                     try:
-                        log_mel = detector.log_mel(detector.read(file, rates), file)
+                        features = detector.features(detector.read(file, rates), file)
                     except UserError as error:
                         yield Arrived(name, float("nan"), str(error))
                         continue
-                    score = detector.score_alone(name, log_mel)
+                    score = detector.score_alone(name, features)
                     _append(table, [name, score, detector.decision(score)][: len(columns)])
                     arrivals.done.add(name)
                     yield Arrived(name, score, None)

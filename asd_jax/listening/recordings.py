@@ -65,13 +65,13 @@ def score_recordings(
         for name, file in tqdm(found, unit="clip"):
             try:
                 wave = detector.read(file, rates)
-                log_mel = detector.log_mel(wave, file)
+                features = detector.features(wave, file)
             except UserError as error:
                 problems.append(str(error))
                 continue
             long += len(wave) > _LONG * detector.preset.sample_rate
             scored.append((name, file))
-            yield file, log_mel
+            yield file, features
 
     scores = detector.scores(read())
     if low := low_rates_told(rates, detector.preset.sample_rate):

@@ -43,7 +43,7 @@ class Autoencoder:
     ) -> tuple[jax.Array, tuple[dict, dict]]:
         """Mean squared error of the reconstructions; see `Method`. Nothing in the step is random."""
         del key, progress
-        x = _vectors(batch["log_mel"])
+        x = _vectors(batch["features"])
         variables = {"params": params, "batch_stats": batch_stats}
         y, updated = self.network.apply(variables, x, train=True, mutable=["batch_stats"])
         return jnp.mean((y - x) ** 2), (updated["batch_stats"], {})
@@ -103,9 +103,9 @@ class Recipe(recipe.Recipe):
         """All windows of the machine."""
         return EveryWindow(self.hop)
 
-    def build(self, machines: int) -> Autoencoder:
+    def build(self, machines: int, classes: int) -> Autoencoder:
         """One network, whatever the number of machines."""
-        del machines
+        del machines, classes
         network = DenseAutoencoder(**vars(self.network), axis_name=DATA, dtype=jnp.dtype(self.precision))
         return Autoencoder(network, self.window, self.n_mels, self.hop)
 

@@ -64,7 +64,7 @@ class Ddcsad:
         del progress
         outputs, updated = self.network.apply(
             {"params": params, "batch_stats": batch_stats["network"]},
-            batch["log_mel"],
+            batch["features"],
             train=True,
             mutable=["batch_stats"],
             rngs={"dropout": key},
@@ -146,8 +146,9 @@ class Recipe(recipe.Recipe):
         """Half of the windows are of other machines."""
         return HalfOutliers(self.outlier_set, self.num_outliers)
 
-    def build(self, machines: int) -> Ddcsad:
+    def build(self, machines: int, classes: int) -> Ddcsad:
         """The classifier of one product ID."""
+        del classes
         encoder = build_encoder(self, machines)
         return Ddcsad(encoder, self.window, self.n_mels, self.metric_weight, self.distance_weight)
 

@@ -50,7 +50,7 @@ class Maf:
     ) -> tuple[jax.Array, tuple[dict, dict]]:
         """Mean negative log-likelihood; see `Method`. Nothing in the step is random."""
         del key, progress
-        x, constant = self._vectors(batch_stats["bands"], batch["log_mel"])
+        x, constant = self._vectors(batch_stats["bands"], batch["features"])
         log_density, updated = self.network.apply(
             {"params": params, "batch_stats": batch_stats["network"]},
             x,
@@ -137,8 +137,9 @@ class Recipe(recipe.Recipe):
         """All snippets of all machines."""
         return EveryWindow(self.hop)
 
-    def build(self, machines: int) -> Maf:
+    def build(self, machines: int, classes: int) -> Maf:
         """One flow, given the machine."""
+        del classes
         network = MAF(machines, **vars(self.network), axis_name=DATA, dtype=jnp.dtype(self.precision))
         return Maf(network, self.window, self.n_mels, self.hop, self.score)
 

@@ -11,11 +11,9 @@ class Method(Protocol):
 
     Attributes:
         window: frames of a window.
-        n_mels: mel bands of a frame.
     """
 
     window: int
-    n_mels: int
 
     def init(self, key: jax.Array) -> tuple[dict, dict]:
         """Fresh parameters and batch statistics."""
@@ -28,8 +26,9 @@ class Method(Protocol):
         Args:
             params: the network's parameters.
             batch_stats: its running statistics.
-            batch: "log_mel" [batch, frames, mels] as stored and "product" [batch], which is -1 for outliers. Where a
-                mesh axis splits the batch, these are the rows on one device.
+            batch: "features" [batch, window, ...] as stored and "product" [batch], the target machine's number, which
+                is -1 for outliers; where the recipe has classes (`Recipe.class_of`) also "class" [batch], -1 for
+                outliers. Where a mesh axis splits the batch, these are the rows on one device.
             key: for what the step draws; the same on all devices of a split batch.
             progress: share of the training's steps that are done.
 
@@ -37,13 +36,13 @@ class Method(Protocol):
             (loss, (new batch statistics, metrics)); loss and metrics are means over rows.
         """
 
-    def outputs(self, params: dict, batch_stats: dict, log_mels: jax.Array, product: jax.Array) -> dict[str, jax.Array]:
+    def outputs(self, params: dict, batch_stats: dict, windows: jax.Array, product: jax.Array) -> dict[str, jax.Array]:
         """What is known of windows: "score" [batch], or "embedding" [batch, width] and others.
 
         Args:
             params: the network's parameters.
             batch_stats: its running statistics.
-            log_mels: the windows [batch, frames, mels].
+            windows: their features [batch, window, ...].
             product: [batch] which target machine each is of; -1 for others.
         """
 

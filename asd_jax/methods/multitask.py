@@ -106,7 +106,7 @@ class MultiTask:
         """Eq. 3 of a mixed batch; see `Method`. The metrics are the two losses."""
         mix_key, dropout_key = jax.random.split(key)
         plain = Samples(
-            batch["log_mel"].astype(jnp.float32),
+            batch["features"].astype(jnp.float32),
             (batch["product"] >= 0).astype(jnp.float32),
             jax.nn.one_hot(batch["product"], self.network.products),
         )
@@ -273,8 +273,9 @@ class Recipe(recipe.Recipe):
         of_type = dict(zip(_BY_TYPE, TABLE_1.get(self.machine_type, _OTHER_TYPES), strict=True))
         return dataclasses.replace(self, **{k: v for k, v in of_type.items() if getattr(self, k) is None})
 
-    def build(self, machines: int) -> MultiTask:
+    def build(self, machines: int, classes: int) -> MultiTask:
         """One encoder for all product IDs."""
+        del classes
         mixup = Mixup(self.mixup_alpha, self.mixup_domain, self.mixup_schedule)
         losses = (self.machine_weight, self.product_weight, self.soft_targets)
         return MultiTask(build_encoder(self, machines), self.window, self.n_mels, mixup, *losses)

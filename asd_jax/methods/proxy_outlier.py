@@ -50,7 +50,7 @@ class ProxyOutlier:
         """
         del key, progress
         variables = {"params": params, "batch_stats": batch_stats}
-        logits, updated = self.network.apply(variables, batch["log_mel"], train=True, mutable=["batch_stats"])
+        logits, updated = self.network.apply(variables, batch["features"], train=True, mutable=["batch_stats"])
         logits, label = logits.astype(jnp.float32), (batch["product"] < 0).astype(jnp.float32)
         # Each class is half of the whole batch, but not of the rows on one device: hence twice the mean, no quotient.
         metrics = {
@@ -111,8 +111,8 @@ class Recipe(recipe.Recipe):
         """Half of the windows are outliers."""
         return HalfOutliers(self.outlier_set, self.num_outliers, self.outlier_crop == "last")
 
-    def build(self, machines: int) -> ProxyOutlier:
+    def build(self, machines: int, classes: int) -> ProxyOutlier:
         """The detector of one machine."""
-        del machines
+        del machines, classes
         network = ResNet(**vars(self.network), dtype=jnp.dtype(self.precision), axis_name=DATA)
         return ProxyOutlier(network, self.window, self.n_mels, self.score_hop)

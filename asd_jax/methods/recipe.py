@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from asd_jax.datasets.clips import StoredClip
 from asd_jax.methods.method import Method
 from asd_jax.sound.features import PRESETS
 
@@ -140,7 +141,7 @@ class Recipe:
     score_hop: ClassVar[int | None] = None
     """Frames between the windows of a clip in scoring, where that can be chosen."""
     steps_per_dispatch: ClassVar[int | None] = None
-    """Steps that the devices take without the host, which needs the log-mels there; None: one step, windows given."""
+    """Steps that the devices take without the host, which needs the features there; None: one step, windows given."""
     inlier_choice: ClassVar[InlierChoice | None] = None
     """Inlier models for the embeddings that the network gives; None where it gives scores."""
     learning_rate_decay: ClassVar[float | None] = None
@@ -148,9 +149,14 @@ class Recipe:
     beta2: ClassVar[float] = 0.999
     weight_decay: ClassVar[float] = 0.0
 
+    frame_rank: ClassVar[int] = 1
+    """Axes of a frame of the features that the system takes: 1 of log-mels, 0 of samples."""
+    class_of: ClassVar[Callable[[StoredClip], str] | None] = None
+    """A method that says which class a target's clip is of, for systems that learn more classes than machines."""
+
     @property
-    def sampler(self) -> HalfOutliers | EveryWindow:
-        """What the batches hold."""
+    def sampler(self) -> HalfOutliers | EveryWindow | None:
+        """What the batches hold; None: a system without steps, whose backend learns from all clips of the targets."""
         raise NotImplementedError
 
     @property
@@ -160,8 +166,8 @@ class Recipe:
             return OneCycle(self.learning_rate)
         return ExponentialDecay(self.learning_rate, self.learning_rate_decay)
 
-    def build(self, machines: int) -> Method:
-        """The system for so many target machines."""
+    def build(self, machines: int, classes: int) -> Method:
+        """The system for so many target machines, and classes of their clips where it has such."""
         raise NotImplementedError
 
     def resolved(self) -> "Recipe":

@@ -12,17 +12,18 @@ from asd_jax.base.errors import UserError
 from asd_jax.devices.steps import Steps
 from asd_jax.methods import Method, Recipe
 from asd_jax.methods.recipe import ExponentialDecay
+from asd_jax.sound.features import PRESETS
 
 _RISE = 0.3  # share of a one-cycle schedule in which the rate rises
 
 
-def make_method(recipe: Recipe, machines: int = 1) -> Method:
-    """The system that the recipe describes, for so many target machines.
+def make_method(recipe: Recipe, machines: int = 1, classes: int = 0) -> Method:
+    """The system that the recipe describes, for so many target machines and classes of their clips.
 
     Raises:
         UserError: the window does not fit the network.
     """
-    method = recipe.build(machines)
+    method = recipe.build(machines, classes)
     try:
         jax.eval_shape(method.init, jax.random.key(0))
     except ValueError as error:
@@ -54,10 +55,10 @@ def make_steps(
     method: Method,
     mesh: jax.sharding.Mesh,
     values: Mapping[str, np.ndarray],
-    log_mels: jax.Array | jax.ShapeDtypeStruct | None,
+    frames: int | None,
     dtype: Any,
 ) -> Steps:
-    """The training steps of a recipe, to be compiled; `log_mels` [frames, mels] lie on the devices where given."""
+    """The training steps of a recipe, to be compiled; features of so many `frames` lie on the devices where given."""
     return Steps(
         mesh,
         method,
@@ -66,7 +67,9 @@ def make_steps(
         recipe.steps_per_dispatch or 1,
         recipe.batch_size,
         tuple(values),
-        None if log_mels is None else log_mels.shape,
+        ("product",) if recipe.class_of is None else ("class", "product"),
+        PRESETS[recipe.features].frame_shape,
+        frames,
         dtype,
     )
 

@@ -21,6 +21,7 @@ from ml_collections import config_dict
 from asd_jax.base.errors import UserError
 from asd_jax.methods import METHODS, Recipe
 from asd_jax.methods.recipe import HalfOutliers, Key
+from asd_jax.sound.features import PRESETS
 
 _NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "True or False", tuple: "a list"}
 _PATHS = ("data_dir", "init_from", "compilation_cache")
@@ -71,6 +72,12 @@ def _check_together(recipe: Recipe, complete: bool) -> None:
     for field in dataclasses.fields(recipe):
         if complete and _key(field).needed and not getattr(recipe, field.name):
             raise UserError(f"config.{field.name} is empty: give it on the command line, --config.{field.name}=...")
+    fitting = [name for name, preset in PRESETS.items() if len(preset.frame_shape) == recipe.frame_rank]
+    if recipe.features not in fitting:
+        raise UserError(
+            f"config.features={recipe.features!r} was given, which {recipe.method} cannot take: expected one of "
+            f"{', '.join(fitting)}."
+        )
     if recipe.held_back == 1:
         raise UserError("config.held_back=1 was given: expected 0, or at least 2 clips for a threshold.")
     if isinstance(recipe.sampler, HalfOutliers) and recipe.batch_size % 2:

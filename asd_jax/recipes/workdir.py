@@ -40,6 +40,7 @@ class Summary:
             too; None where the features take none.
         channels: "type/ID" -> the channel of its recordings that is read; None where all take the mean.
         names_sha256: of the names of all clips.
+        classes: of the target machines' clips, where the recipe has classes; a class is a place in this list.
     """
 
     parameters: int
@@ -52,6 +53,7 @@ class Summary:
     wave_statistics: dict[str, WaveStatistics | None]
     channels: dict[str, int] | None
     names_sha256: str
+    classes: tuple[str, ...] = ()
 
 
 class Workdir:

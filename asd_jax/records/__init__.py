@@ -1,4 +1,4 @@
-"""Clips -> stored log-mels, once and resumable.
+"""Clips -> stored features, once and resumable.
 
 beam: shards written by Apache Beam.
 manifest: what a folder of prepared data holds.

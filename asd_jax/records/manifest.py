@@ -15,7 +15,8 @@ from asd_jax.base.errors import UserError
 from asd_jax.base.files import write_atomically
 from asd_jax.base.stored_json import parse_json
 from asd_jax.datasets.clips import Machine
-from asd_jax.sound.features import FeaturePreset, WaveStatistics, find_preset
+from asd_jax.sound.features import PRESETS, find_preset
+from asd_jax.sound.preset import FeaturePreset, WaveStatistics
 
 _PACKAGES = ("asd_jax", "jax", "librosa", "numpy", "soundfile", "soxr", "tensorflow-datasets")
 
@@ -35,7 +36,7 @@ class MachineRecords:
         found: digest of the clips that were found in the raw folder.
         channel: of its recordings, from 0; the mean over all where None.
         rates: sample rate of the recordings -> number of stored clips; None where older data do not say it.
-        frames: "<split> <domain>" -> frames of its log-mels together; None where older data do not say it.
+        frames: "<split> <domain>" -> frames of its features together; None where older data do not say it.
     """
 
     dataset: str
@@ -76,7 +77,7 @@ class Manifest:
 
     Attributes:
         data_dir: the folder.
-        preset: how the log-mels were computed.
+        preset: how the features were computed.
         dtype: "float16" or "float32".
         machines: what is stored, by (machine type, machine ID).
         statistics: by machine type; empty where the preset does not standardise by it.
@@ -99,7 +100,7 @@ class Manifest:
         raise self._not_there(f"machine ID of {machine[0]}", machine[1], there)
 
     def wave_statistics(self, machine_type: str) -> WaveStatistics | None:
-        """For `log_mels`, as this machine type's clips were prepared; None where the preset takes none.
+        """For `FeaturePreset.compute`, as this machine type's clips were prepared; None where the preset takes none.
 
         Raises:
             UserError: clips of another machine type were prepared.
@@ -128,15 +129,21 @@ def read_manifest(data_dir: str) -> Manifest | None:
     path = _path(data_dir)
     if not path.exists():
         return None
-    kind = {"machines": list[MachineRecords], "preset": FeaturePreset, "dtype": Literal["float16", "float32"]}
+    kind = {"machines": list[MachineRecords], "dtype": Literal["float16", "float32"]}
     kind["statistics"] = dict[str, TypeStatistics] | None  # older manifests have none
-    what_is_wrong = f"{path} is not a manifest of prepared data"
-    content = parse_json(path.read_bytes(), kind, what_is_wrong, f"delete {data_dir} and prepare again")
+    wrong = f"{path} is not a manifest of prepared data", f"delete {data_dir} and prepare again"
+    content = parse_json(path.read_bytes(), kind | {"preset": {"name": str}}, *wrong)
+    name = content["preset"]["name"]
+    if name not in PRESETS:
+        raise UserError(
+            f"{data_dir} holds features of preset {name!r}, and there are {', '.join(PRESETS)}: name another data_dir."
+        )
+    preset = parse_json(json.dumps(content["preset"]), type(PRESETS[name]), *wrong)
     if not content["machines"]:
         return None
     machines = {entry.machine: entry for entry in content["machines"]}
     statistics = content["statistics"] or {}
-    return Manifest(os.fspath(data_dir), content["preset"], content["dtype"], machines, statistics)
+    return Manifest(os.fspath(data_dir), preset, content["dtype"], machines, statistics)
 
 
 def write_manifest(manifest: Manifest) -> None:
@@ -156,7 +163,7 @@ def check_preset(manifest: Manifest, preset_name: str) -> None:
     asked, stored = find_preset(preset_name), manifest.preset
     if stored.name != asked.name:
         raise UserError(
-            f"{manifest.data_dir} holds log-mels of preset {stored.name!r}, not {asked.name!r}: "
+            f"{manifest.data_dir} holds features of preset {stored.name!r}, not {asked.name!r}: "
             "name that preset or another data_dir."
         )
     for field in dataclasses.fields(asked):

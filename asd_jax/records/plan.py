@@ -70,6 +70,7 @@ def _digest(clips: Sequence[Clip], standardised_by: str = "") -> str:
     facts = [
         (clip.split, name, clip.label, clip.domain, clip.part, stat.st_size, int(stat.st_mtime))
         + (() if clip.channel is None else (clip.channel,))
+        + ((clip.attributes,) if clip.attributes else ())
         for clip, (name, stat) in zip(clips, files, strict=True)
     ]
     return hashlib.sha256((repr(facts) + standardised_by).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Clips -> log-mels -> records: on all cores, with bounded memory, going on where a killed run stopped."""
+"""Clips -> features -> records: on all cores, with bounded memory, going on where a killed run stopped."""
 
 import dataclasses
 import itertools
@@ -59,7 +59,7 @@ def prepare(
     say: Callable[[str], None] = print,
     write_elsewhere: Callable[[Manifest, Sequence[Shard]], None] | None = None,
 ) -> Prepared:
-    """Stores the log-mels of all clips; machines that are stored already, from the same clips, are kept.
+    """Stores the features of all clips; machines that are stored already, from the same clips, are kept.
 
     Args:
         clips: what to store.
@@ -128,7 +128,7 @@ def _open(data_dir: str, preset_name: str, dtype: str) -> Manifest:
     check_preset(manifest, preset_name)
     if manifest.dtype != dtype:
         raise UserError(
-            f"{data_dir} holds log-mels as {manifest.dtype}, not {dtype}: name that dtype or another data_dir."
+            f"{data_dir} holds features as {manifest.dtype}, not {dtype}: name that dtype or another data_dir."
         )
     return manifest
 

@@ -1,4 +1,4 @@
-"""Clips -> log-mels -> shards: each is some clips of one machine and split, in one file that is written at once."""
+"""Clips -> features -> shards: each is some clips of one machine and split, in one file that is written at once."""
 
 import dataclasses
 import hashlib
@@ -16,7 +16,6 @@ from asd_jax.datasets.clips import Clip
 from asd_jax.records.manifest import MachineRecords, Manifest
 from asd_jax.records.store import SPLITS, UNLABELLED, features, partial_folder, shard_writer
 from asd_jax.sound.audio import read_audio
-from asd_jax.sound.features import log_mels
 from asd_jax.sound.kernels import half
 
 _SHARD_CLIPS = 256
@@ -51,10 +50,10 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """A clip, its log-mel [frames, mels] or the sentence why it is left out, and the recording's sample rate."""
+    """A clip, its features [frames, ...] or the sentence why it is left out, and the recording's sample rate."""
 
     clip: Clip
-    log_mel: np.ndarray | None
+    features: np.ndarray | None
     seconds: float
     left_out: str | None
     rate: int
@@ -75,13 +74,13 @@ def make_shards(manifest: Manifest, machine: MachineRecords, clips: Sequence[Cli
 
 
 def compute(clip: Clip, manifest: Manifest) -> Result:
-    """The log-mel of a clip as it is stored."""
+    """The features of a clip as they are stored."""
     preset, statistics = manifest.preset, manifest.wave_statistics(clip.machine_type)
     rates: Counter[int] = Counter()
     try:
         wave = read_audio(clip.path, preset.sample_rate, clip.channel, rates)
-        log_mel = log_mels(preset, wave, clip.path, statistics)
-        stored = half(log_mel) if manifest.dtype == "float16" else log_mel
+        exact = preset.compute(wave, clip.path, statistics)
+        stored = half(exact) if manifest.dtype == "float16" else exact
         return Result(clip, stored, len(wave) / preset.sample_rate, None, *rates)
     except UserError as error:
         return Result(clip, None, 0.0, str(error), 0)
@@ -100,22 +99,23 @@ def write(manifest: Manifest, shard: Shard, results: Iterable[Result], tick: Cal
         for index, (expected, result) in enumerate(zip(shard.clips, results, strict=True), shard.first):
             clip = result.clip
             if clip != expected:
-                raise RuntimeError(f"the log-mel of {clip.path} came where that of {expected.path} is stored")
+                raise RuntimeError(f"the features of {clip.path} came where that of {expected.path} is stored")
             if result.left_out:
                 left_out.append(result.left_out)
             else:
                 example = {
-                    "log_mel": result.log_mel,
+                    "features": result.features,
                     "label": UNLABELLED if clip.label is None else clip.label,
                     "name": os.path.relpath(clip.path, shard.folder),
                     "part": clip.part,
                     "domain": clip.domain,
+                    "attributes": clip.attributes,
                     "index": index,
                 }
                 writer.write(serialize(example))
                 stored, seconds = stored + 1, seconds + result.seconds
                 rates[result.rate] += 1
-                frames[f"{clip.split} {clip.domain}"] += len(result.log_mel)
+                frames[f"{clip.split} {clip.domain}"] += len(result.features)
             tick()
     summary = {"clips": stored, "seconds": seconds, "left_out": left_out, "rates": rates, "frames": frames}
     write_atomically(shard.summary, json.dumps(summary))

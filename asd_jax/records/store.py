@@ -1,8 +1,11 @@
-"""Log-mels on disk, as a TFDS builder with one configuration a machine.
+"""Features on disk, as a TFDS builder with one configuration a machine.
 
-data_dir/manifest.json                            what is stored; see `manifest`
-data_dir/log_mel_records/<data set>.<type>.<ID>/  TFRecord shards of the splits "train" and "test"
-data_dir/partial/                                 finished shards of machines that are not complete
+data_dir/manifest.json                    what is stored; see `manifest`
+data_dir/records/<data set>.<type>.<ID>/  TFRecord shards of the splits "train" and "test"
+data_dir/partial/                         finished shards of machines that are not complete
+
+Machines that earlier versions stored lie in data_dir/log_mel_records and are read as they are; what they do not say of
+a clip is empty.
 """
 
 import contextlib
@@ -22,7 +25,7 @@ from asd_jax.base.errors import UserError
 from asd_jax.base.files import whole_file
 from asd_jax.datasets.clips import Machine, StoredClip
 from asd_jax.records.manifest import MachineRecords, Manifest, check_preset, read_manifest
-from asd_jax.sound.features import FeaturePreset
+from asd_jax.sound.preset import FeaturePreset
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # it announces them on every import; nothing is computed here
@@ -40,7 +43,8 @@ UNLABELLED = -1
 _READ = tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
 
 
-_TEXTS = ("name", "domain", "part")
+_TEXTS = ("name", "domain", "part", "attributes")
+_EARLIER = "log_mel"  # the features, and the folder's name, before attributes were kept
 
 
 class Store(Manifest):
@@ -58,15 +62,17 @@ class Store(Manifest):
         `fields`: of the result, to decode alone; all where empty.
 
         Returns:
-            A dataset of dicts: "log_mel" [frames, mels] of `dtype`, "label" (0 normal, 1 anomaly, -1 nobody has said),
-            "name" (of the file), "part", "domain", "index" (place among all clips found, sorted by name).
+            A dataset of dicts: "features" [frames, ...] of `dtype`, "label" (0 normal, 1 anomaly, -1 nobody has said),
+            "name" (of the file), "part", "domain", "attributes", "index" (place among all clips found, sorted by name).
 
         Raises:
             UserError: the machine or split is not stored. A damaged file shows while iterating: see `examples`.
         """
         part = split if share is None else f"{split}[{share.start}:{share.stop}]"
-        decoders = tfds.decode.PartialDecoding(dict.fromkeys(fields, True)) if fields else None
-        return self._builder(machine, split).as_dataset(part, read_config=_READ, decoders=decoders)
+        builder = self._builder(machine, split)
+        asked = dict.fromkeys((field for field in fields if field in builder.info.features), True)
+        decoders = tfds.decode.PartialDecoding(asked) if fields else None
+        return builder.as_dataset(part, read_config=_READ, decoders=decoders)
 
     def examples(
         self, machine: Machine, split: str, share: range | None = None, fields: Sequence[str] = ()
@@ -86,12 +92,12 @@ class Store(Manifest):
     def clips(
         self, machine: Machine, split: str, share: range | None = None
     ) -> Iterator[tuple[StoredClip, np.ndarray]]:
-        """What each clip of `examples` is, and its log-mel [frames, mels]."""
+        """What each clip of `examples` is, and its features [frames, ...]."""
         for example in self.examples(machine, split, share):
-            yield _clip(machine, example), example["log_mel"]
+            yield _clip(machine, example), example["features" if "features" in example else _EARLIER]
 
     def listed(self, machine: Machine, split: str) -> Iterator[StoredClip]:
-        """What each clip of `examples` is; their log-mels are not decoded."""
+        """What each clip of `examples` is; their features are not decoded."""
         for example in self.examples(machine, split, fields=("label", *_TEXTS)):
             yield _clip(machine, example)
 
@@ -117,7 +123,8 @@ class Store(Manifest):
 
 
 def _clip(machine: Machine, example: dict[str, Any]) -> StoredClip:
-    return StoredClip(machine, label=int(example["label"]), **{name: example[name].decode() for name in _TEXTS})
+    texts = {name: example[name].decode() for name in _TEXTS if name in example}
+    return StoredClip(machine, label=int(example["label"]), **texts)
 
 
 def open_store(data_dir: str, preset_name: str) -> Store:
@@ -134,8 +141,10 @@ def open_store(data_dir: str, preset_name: str) -> Store:
 
 
 def record_folder(data_dir: str, machine: MachineRecords) -> epath.Path:
-    """Where the records of a machine are once they are complete."""
-    return epath.Path(data_dir) / LogMelRecords.name / _config_name(machine) / str(LogMelRecords.VERSION)
+    """Where the complete records of a machine are, or will be."""
+    name = _config_name(machine)
+    earlier = epath.Path(data_dir) / f"{_EARLIER}_records" / name / "1.0.0"
+    return earlier if earlier.exists() else epath.Path(data_dir) / Records.name / name / str(Records.VERSION)
 
 
 def partial_folder(data_dir: str, machine: MachineRecords) -> epath.Path:
@@ -144,14 +153,17 @@ def partial_folder(data_dir: str, machine: MachineRecords) -> epath.Path:
 
 
 def features(preset: FeaturePreset, dtype: str) -> tfds.features.FeaturesDict:
-    """How one clip is stored; the log-mel as raw bytes."""
+    """How one clip is stored; the features as raw bytes."""
     return tfds.features.FeaturesDict(
         {
-            "log_mel": tfds.features.Tensor(shape=(None, preset.n_mels), dtype=np.dtype(dtype), encoding="bytes"),
+            "features": tfds.features.Tensor(
+                shape=(None, *preset.frame_shape), dtype=np.dtype(dtype), encoding="bytes"
+            ),
             "label": tfds.features.Scalar(np.int64),
             "name": tfds.features.Text(),
             "part": tfds.features.Text(),
             "domain": tfds.features.Text(),
+            "attributes": tfds.features.Text(),
             "index": tfds.features.Scalar(np.int64),
         }
     )
@@ -193,23 +205,23 @@ def store_machine(
         older.rmtree()
     config = MachineConfig(_config_name(machine), preset=manifest.preset, dtype=manifest.dtype, shards=shards)
     nothing = partial_folder(manifest.data_dir, machine) / "downloads"
-    LogMelRecords(data_dir=manifest.data_dir, config=config).download_and_prepare(download_dir=os.fspath(nothing))
+    Records(data_dir=manifest.data_dir, config=config).download_and_prepare(download_dir=os.fspath(nothing))
 
 
 @dataclasses.dataclass
 class MachineConfig(tfds.core.BuilderConfig):
-    """One machine's records: how its log-mels are stored, and the finished shards (file, number of clips) by split."""
+    """One machine's records: how its features are stored, and the finished shards (file, number of clips) by split."""
 
     preset: FeaturePreset | None = None
     dtype: str = "float16"
     shards: Mapping[str, Sequence[tuple[epath.Path, int]]] = dataclasses.field(default_factory=dict)
 
 
-class LogMelRecords(dataset_builder.FileReaderBuilder, skip_registration=True):
+class Records(dataset_builder.FileReaderBuilder, skip_registration=True):
     """The TFDS builder of one machine. Its shards were written before, so that a killed run can go on from them."""
 
-    name = "log_mel_records"
-    VERSION = tfds.core.Version("1.0.0")
+    name = "records"
+    VERSION = tfds.core.Version("2.0.0")
 
     def _info(self) -> tfds.core.DatasetInfo:
         stored_as = features(self.builder_config.preset, self.builder_config.dtype)

@@ -13,7 +13,8 @@ from asd_jax.datasets import DATASETS
 from asd_jax.datasets.clips import Clip, StoredClip
 from asd_jax.report.findings import Findings, Part
 from asd_jax.sound.audio import read_audio
-from asd_jax.sound.features import FeaturePreset
+from asd_jax.sound.log_mels import LogMels
+from asd_jax.sound.preset import FeaturePreset
 
 SECONDS = 12.0
 """Of an excerpt at most: of longer clips the surroundings of the window with the highest score are shown."""
@@ -28,8 +29,8 @@ class Excerpt:
 
     Attributes:
         first: seconds of the clip before it.
-        log_mel: [frames, mels].
-        frame: seconds from one frame to the next.
+        log_mel: [frames, mels], to be looked at.
+        preset: that it is of.
         starts: [windows] seconds in the clip where the windows begin that lie within the excerpt.
         window: seconds of a window.
         scores: [windows] their anomaly scores, the mean over the runs.
@@ -39,7 +40,7 @@ class Excerpt:
 
     first: float
     log_mel: np.ndarray
-    frame: float
+    preset: LogMels
     starts: np.ndarray
     window: float
     scores: np.ndarray
@@ -48,7 +49,7 @@ class Excerpt:
 
     @property
     def seconds(self) -> float:
-        return len(self.log_mel) * self.frame
+        return len(self.log_mel) * self.preset.hop / self.preset.sample_rate
 
     @property
     def highest(self) -> tuple[float, float]:
@@ -66,21 +67,21 @@ def cut(findings: Findings, part: Part, names: Sequence[str], raw_dir: str | Non
     wanted = {part.clips[name]: name for name in names if name in part.clips}
     if findings.store is None or not wanted:
         return {}
-    log_mels = {clip: log_mel for clip, log_mel in findings.store.clips(part.machine, "test") if clip in wanted}
-    clips, trained, preset = list(log_mels), findings.scorer.trained, findings.store.preset
+    stored = {clip: features for clip, features in findings.store.clips(part.machine, "test") if clip in wanted}
+    clips, trained, preset = list(stored), findings.scorer.trained, findings.store.preset
     paths = _recordings(findings, part, clips, raw_dir)
     excerpts, channel = {}, findings.store.find(part.machine).channel
-    for clip, of_windows in findings.scorer.window_scores(log_mels.items()):
-        log_mel = log_mels[clip]
-        starts = np.asarray(trained.method.starts(len(log_mel)))
+    for clip, of_windows in findings.scorer.window_scores(stored.items()):
+        features = stored[clip]
+        starts = np.asarray(trained.method.starts(len(features)))
         wave = _read(paths[clip], preset.sample_rate, channel) if clip in paths else None
-        excerpts[wanted[clip]] = _around_highest(preset, log_mel, starts, trained.recipe.window, of_windows, wave)
+        excerpts[wanted[clip]] = _around_highest(preset, features, starts, trained.recipe.window, of_windows, wave)
     return excerpts
 
 
 def _around_highest(
     preset: FeaturePreset,
-    log_mel: np.ndarray,
+    features: np.ndarray,
     starts: np.ndarray,
     window: int,
     scores: np.ndarray,
@@ -88,13 +89,13 @@ def _around_highest(
 ) -> Excerpt:
     length = max(int(SECONDS * preset.sample_rate / preset.hop), window)
     middle = starts[scores.argmax()] + window // 2
-    first = int(np.clip(middle - length // 2, 0, max(len(log_mel) - length, 0)))
+    first = int(np.clip(middle - length // 2, 0, max(len(features) - length, 0)))
     within = (starts >= first) & (starts + window <= first + length)
     frame = preset.hop / preset.sample_rate
     if wave is not None:
         wave = wave[first * preset.hop : (first + length) * preset.hop]
-    piece = log_mel[first : first + length].astype(np.float32)
-    times = (first * frame, piece, frame, starts[within] * frame, (window - 1) * frame)
+    seen = preset.picture(features[first : first + length])
+    times = (first * frame, *seen, starts[within] * frame, (window - 1) * frame)
     return Excerpt(*times, scores[within], wave, preset.sample_rate)
 
 
@@ -127,7 +128,7 @@ def _is_of(listed: Clip, stored: StoredClip) -> bool:
 def _read(path: str, sample_rate: int, channel: int | None) -> np.ndarray | None:
     try:
         return read_audio(path, sample_rate, channel)
-    except UserError:  # it was whole when its log-mel was made; a page without this sound is worth having
+    except UserError:  # it was whole when it was prepared; a page without this sound is worth having
         return None
 
 

@@ -250,7 +250,7 @@ def _about(one: Findings) -> dict[str, str]:
         "runs": str(recipe.num_runs),
         "epochs": f"{recipe.num_epochs:,} of {summary.steps_per_epoch:,} steps, batch {recipe.batch_size}",
         "parameters": f"{summary.parameters:,}",
-        "log-mels": f"{recipe.features}, windows of {recipe.window} frames",
+        "features": f"{recipe.features}, windows of {recipe.window} frames",
         "data": recipe.data_dir,
         "time of all training steps": time,
         "hardware": device,

@@ -18,7 +18,6 @@ from sklearn.metrics import roc_curve
 
 from asd_jax.evaluation.metrics import MAX_FPR
 from asd_jax.report.excerpts import Excerpt
-from asd_jax.sound.features import FeaturePreset
 from asd_jax.studies import figures
 
 MEL_BOX = (0.13, 0.03, 0.855, 0.5)
@@ -121,13 +120,13 @@ def curves(epochs: Sequence[dict], names: Sequence[str]) -> str:
     return _svg(figure, f"Training curves of {len(runs)} run(s) over {epochs[-1]['epoch']} epochs, at the end: {ends}.")
 
 
-def along_time(excerpt: Excerpt, preset: FeaturePreset, threshold: float | None, limits: tuple[float, float]) -> str:
+def along_time(excerpt: Excerpt, threshold: float | None, limits: tuple[float, float]) -> str:
     """The axes of an excerpt's log-mel, and the scores of its windows below it, between limits.
 
     The log-mel itself, by `log_mel_image`, is to be laid behind it at `MEL_BOX`.
     """
     left, top, width, height = MEL_BOX
-    begin, end = excerpt.highest
+    (begin, end), preset = excerpt.highest, excerpt.preset
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(4.6, 3.1))
         mel = figure.add_axes((left, 1 - top - height, width, height))

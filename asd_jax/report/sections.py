@@ -202,7 +202,7 @@ def _excerpt(
     left, top, width, height = pictures.MEL_BOX
     place = f"left:{left:.1%};top:{top:.1%};width:{width:.1%};height:{height:.1%}"
     image = markup.data_uri("image/jpeg", pictures.log_mel_image(excerpt.log_mel, scale))
-    axes = pictures.along_time(excerpt, findings.store.preset, part.threshold, limits)
+    axes = pictures.along_time(excerpt, part.threshold, limits)
     begin, end = excerpt.highest
     view = (
         f'<div class="view" data-left="{left}" data-width="{width}" data-seconds="{excerpt.seconds:.3f}">'

@@ -1,4 +1,4 @@
-"""A trained workdir as what one wants of it for new sound: a log-mel, its score, a decision."""
+"""A trained workdir as what one wants of it for new sound: features, a score, a decision."""
 
 import dataclasses
 import unicodedata
@@ -15,7 +15,8 @@ from asd_jax.scoring.scorer import Scorer
 from asd_jax.scoring.thresholds import thresholds
 from asd_jax.scoring.trained import Trained, load_trained
 from asd_jax.sound.audio import read_audio
-from asd_jax.sound.features import PRESETS, FeaturePreset, WaveStatistics, log_mels
+from asd_jax.sound.features import PRESETS
+from asd_jax.sound.preset import FeaturePreset, WaveStatistics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Detector:
     Attributes:
         scorer: the networks and backends of all runs; a score is the mean over the runs.
         machine: which was recorded.
-        preset: the features.
+        preset: of the features.
         statistics: of the machine type's waveforms, where the preset takes them.
         threshold: above it a clip is decided anomalous; None where the training held no clips back.
         channel: of recordings, from 0; the mean over all where None.
@@ -52,26 +53,26 @@ class Detector:
         """The waveform [samples] of a recording; `rates` and errors as in `read_audio`."""
         return read_audio(path, self.preset.sample_rate, self.channel, rates)
 
-    def log_mel(self, wave: np.ndarray, name: str) -> np.ndarray:
-        """The log-mel [frames, mels] of a waveform; a UserError that begins with `name` says that it is too short."""
-        log_mel = log_mels(self.preset, wave, name, self.statistics)
-        if len(log_mel) < self.trained.recipe.window:
+    def features(self, wave: np.ndarray, name: str) -> np.ndarray:
+        """The features [frames, ...] of a waveform; a UserError that begins with `name` says that it is too short."""
+        features = self.preset.compute(wave, name, self.statistics)
+        if len(features) < self.trained.recipe.window:
             raise UserError(
-                f"{name} is too short: it has {len(log_mel)} frames, one window takes {self.trained.recipe.window} "
+                f"{name} is too short: it has {len(features)} frames, one window takes {self.trained.recipe.window} "
                 f"({self.window_seconds:.2f} s)."
             )
-        return log_mel
+        return features
 
     def scores(self, clips: Iterable[tuple[str, np.ndarray]], batch_size: int | None = None) -> np.ndarray:
-        """The anomaly scores [clips] of (name, log-mel); larger is more anomalous."""
-        stored = ((StoredClip(self.machine, name, -1, "source", ""), log_mel) for name, log_mel in clips)
+        """The anomaly scores [clips] of (name, features); larger is more anomalous."""
+        stored = ((StoredClip(self.machine, name, -1, "source", ""), features) for name, features in clips)
         return self.scorer.clip_scores(stored, batch_size=batch_size)[1].mean(0)
 
-    def score_alone(self, name: str, log_mel: np.ndarray) -> float:
+    def score_alone(self, name: str, features: np.ndarray) -> float:
         """The score of one clip, in a batch no larger than its windows need: few shapes, powers of two."""
         split = self.trained.mesh.shape[DATA]
-        rows = split << (-(-len(self.trained.method.starts(len(log_mel))) // split) - 1).bit_length()
-        return self.scores([(name, log_mel)], min(self.trained.recipe.batch_size, rows)).item()
+        rows = split << (-(-len(self.trained.method.starts(len(features))) // split) - 1).bit_length()
+        return self.scores([(name, features)], min(self.trained.recipe.batch_size, rows)).item()
 
     def decision(self, score: float) -> str:
         """ "anomalous" or "normal"; nothing without a threshold or a score (NaN)."""

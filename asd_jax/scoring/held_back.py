@@ -34,7 +34,7 @@ from asd_jax.scoring.scorer import (
     stored_models,
 )
 from asd_jax.scoring.trained import Trained, load_trained
-from asd_jax.training.log_mels import LogMels
+from asd_jax.training.clip_features import ClipFeatures
 from asd_jax.training.run import train
 
 HeldBackScores = dict[str, dict[str, float]]
@@ -59,7 +59,7 @@ def train_and_keep(
     keep_held_back(folder, held_back, jax.local_devices() if devices is None else devices)
 
 
-def keep_held_back(workdir: Workdir, clips: LogMels, devices: Sequence[jax.Device] | None = None) -> None:
+def keep_held_back(workdir: Workdir, clips: ClipFeatures, devices: Sequence[jax.Device] | None = None) -> None:
     """Keeps what later commands need of a finished training's held-back clips: scores, or embeddings and models.
 
     Of several processes the first one scores.

@@ -1,4 +1,4 @@
-"""Networks and backends of a workdir together: log-mels -> anomaly scores of clips.
+"""Networks and backends of a workdir together: features -> anomaly scores of clips.
 
 A system either scores windows itself, and a clip's score is their mean; or it gives embeddings, which backends score
 (`asd_jax.backends`). Those are fitted to the clips that the training held back:
@@ -26,7 +26,7 @@ from asd_jax.recipes.workdir import Workdir
 from asd_jax.scoring.trained import Trained
 
 Clips = Iterable[tuple[StoredClip, np.ndarray]]
-"""Clips and their log-mels [frames, mels], each at least one window long."""
+"""Clips and their features [frames, ...], each at least one window long."""
 
 
 class Scorer:
@@ -112,7 +112,7 @@ def _finite(scores: np.ndarray, clips: Sequence[StoredClip]) -> np.ndarray:
         first = clips[int(finite.argmin())]
         raise UserError(
             f"{(~finite).sum()} clips have a score that is not finite, the first is {first.name} of "
-            f"{'/'.join(first.machine)}: prepare its log-mels again with tools/prepare.py, or train again."
+            f"{'/'.join(first.machine)}: prepare its features again with tools/prepare.py, or train again."
         )
     return scores
 

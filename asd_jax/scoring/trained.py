@@ -56,7 +56,7 @@ class Trained:
     def outputs(
         self, clips: Iterable[tuple[StoredClip, np.ndarray]], total: int | None = None, batch_size: int | None = None
     ) -> Iterator[tuple[StoredClip, Outputs]]:
-        """Every clip and its outputs for every window, of (clip, log-mel [frames, mels]), each at least a window long.
+        """Every clip and its outputs for every window, of (clip, features [frames, ...]), each at least a window long.
 
         `total` clips, where known, are for a progress bar; `batch_size` windows go together, the recipe's where None.
         """
@@ -66,14 +66,14 @@ class Trained:
         waiting: collections.deque[StoredClip] = collections.deque()
         products: list[int] = []
 
-        def log_mels() -> Iterator[np.ndarray]:
-            for clip, log_mel in clips:
+        def read() -> Iterator[np.ndarray]:
+            for clip, features in clips:
                 waiting.append(clip)
                 products.append(self.product(clip.machine))
-                yield log_mel
+                yield features
 
         size = batch_size or self.recipe.batch_size
-        batches = window_batches(log_mels(), self.recipe.window, self.method.starts, size)
+        batches = window_batches(read(), self.recipe.window, self.method.starts, size)
         submitted = (
             ([step(states, windows, np.take(products, owners).astype(np.int32)) for states in self.states], owners)
             for windows, owners in batches
@@ -132,8 +132,8 @@ def load_trained(
         enable_compilation_cache(COMPILATION_CACHE)
     machines = list(workdir.summary.machines)
     mesh = make_mesh(recipe.num_runs, recipe.batch_size, devices)
-    method = make_method(recipe, len(machines))
-    scored = ("params", "batch_stats") if recipe.validation_share is None else ("best",)
+    method = make_method(recipe, len(machines), len(workdir.summary.classes))
+    scored = ("step", "params", "batch_stats") if recipe.validation_share is None else ("best",)
     steps, states = newest_states(workdir, recipe, method, mesh, scored)
     runs = [weights_to_score(state) for state in states]
     width = mesh.shape[RUN]

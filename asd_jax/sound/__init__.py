@@ -1,9 +1,12 @@
-"""A recording -> waveform -> log-mel.
+"""A recording -> waveform -> features.
 
 audio: waveforms of audio files.
 audio_files: the audio files below a folder.
-features: log-mels, and their presets.
+device_log_mels: log-mels as a part of a JAX program.
+features: the feature presets.
 kernels: the compiled loops of the log-mels.
+log_mels: log-mels on the host.
 pieces: long sound in pieces, from files and pipes.
+preset: what features are.
 unfinished: audio files whose headers do not say their length.
 """

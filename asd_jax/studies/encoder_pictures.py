@@ -58,9 +58,9 @@ def _clips_of_other_types(store: Store, trained: Trained) -> list[tuple[StoredCl
     for machine in machines:
         split = "test" if store.find(machine).clips.get("test") else "train"
         normal = (
-            (clip, log_mel)
-            for clip, log_mel in store.clips(machine, split)
-            if clip.domain in recipe.domains and clip.label == 0 and len(log_mel) >= recipe.window
+            (clip, features)
+            for clip, features in store.clips(machine, split)
+            if clip.domain in recipe.domains and clip.label == 0 and len(features) >= recipe.window
         )
         found += itertools.islice(normal, -(-_SHOWN // len(machines)))
     return found

@@ -13,9 +13,9 @@ from asd_jax.datasets.clips import Machine
 from asd_jax.methods import Recipe
 from asd_jax.methods.recipe import HalfOutliers
 from asd_jax.records.store import open_store
-from asd_jax.training import log_mels, random_streams
+from asd_jax.training import clip_features, random_streams
+from asd_jax.training.clip_features import ClipFeatures, join
 from asd_jax.training.input_pipeline import EveryWindowSampler, HalfOutliersSampler, Sampler
-from asd_jax.training.log_mels import LogMels, join
 from asd_jax.training.outliers import check_target, outlier_machines
 from asd_jax.training.random_streams import stream_seed
 
@@ -26,6 +26,7 @@ class TrainingData:
 
     Attributes:
         machines: the target machines, sorted; a product is a place in this list.
+        classes: of the targets' clips, sorted, where the recipe has classes.
         target: their normal clips.
         outliers: the pooled outlier set; no clip where the recipe names none.
         held_back: further clips of the targets, kept from training: paper 1 may set a decision threshold by them, paper
@@ -34,23 +35,27 @@ class TrainingData:
     """
 
     machines: tuple[Machine, ...]
-    target: LogMels
-    outliers: LogMels
-    held_back: LogMels
-    held_back_outliers: LogMels
+    classes: tuple[str, ...]
+    target: ClipFeatures
+    outliers: ClipFeatures
+    held_back: ClipFeatures
+    held_back_outliers: ClipFeatures
 
-    def products(self, clips: LogMels) -> np.ndarray:
+    def products(self, clips: ClipFeatures) -> np.ndarray:
         """[clips] which product each target clip is of."""
         places = {machine: place for place, machine in enumerate(self.machines)}
         return np.array([places[clip.machine] for clip in clips.clips], np.int32)
 
     def sampler(self, recipe: Recipe) -> Sampler:
         """What the batches of the recipe hold."""
-        products, asked = self.products(self.target), recipe.sampler
+        labels, asked = {"product": self.products(self.target)}, recipe.sampler
+        if recipe.class_of is not None:
+            places = {name: place for place, name in enumerate(self.classes)}
+            labels["class"] = np.array([places[recipe.class_of(clip)] for clip in self.target.clips], np.int32)
         if isinstance(asked, HalfOutliers):
             of_set = (recipe.batch_size, recipe.window, asked.num_outliers)
-            return HalfOutliersSampler(self.target, self.outliers, products, *of_set)
-        return EveryWindowSampler(self.target, products, recipe.batch_size, recipe.window, asked.hop)
+            return HalfOutliersSampler(self.target, self.outliers, labels, *of_set)
+        return EveryWindowSampler(self.target, labels, recipe.batch_size, recipe.window, asked.hop)
 
 
 def load_data(recipe: Recipe) -> TrainingData:
@@ -61,7 +66,7 @@ def load_data(recipe: Recipe) -> TrainingData:
     for target in targets:
         check_target(target, groups)
     pool = _outlier_machines(recipe, targets, groups)
-    everything = log_mels.load(store, [*targets, *pool], "train", recipe.window, recipe.domains)
+    everything = clip_features.load(store, [*targets, *pool], "train", recipe.window, recipe.domains)
     mine, others = everything[: len(targets)], everything[len(targets) :]
     for machine, clips in zip(targets, mine, strict=True):
         there = store.find(machine).domains
@@ -71,7 +76,9 @@ def load_data(recipe: Recipe) -> TrainingData:
                 f"has {', '.join(there)}; name a domain that is there."
             )
         _check_not_empty(recipe, clips, f"normal clip of {'/'.join(machine)}")
-    target, held_back = _hold_back(recipe, mine)
+    classes = {recipe.class_of(clip) for clips in mine for clip in clips.clips} if recipe.class_of else ()
+    # A system without steps sees no clip in training: all of them are held back.
+    target, held_back = _hold_back(recipe, mine) if recipe.sampler else (mine[0].select([]), join(mine))
     outliers = join(others) if others else target.select([])
     held_back_outliers = target.select([])
     if pool:
@@ -81,7 +88,7 @@ def load_data(recipe: Recipe) -> TrainingData:
             outliers, held_back_outliers = _hold_back(recipe, held, not_the_last=True)
         if recipe.sampler.last_window and not any(map(is_machine, pool)):
             outliers = outliers.last_windows(recipe.window)
-    return TrainingData(tuple(targets), target, outliers, held_back, held_back_outliers)
+    return TrainingData(tuple(targets), tuple(sorted(classes)), target, outliers, held_back, held_back_outliers)
 
 
 def target_machines(recipe: Recipe, there: Collection[Machine]) -> list[Machine]:
@@ -111,12 +118,14 @@ def _outlier_machines(recipe: Recipe, targets: Sequence[Machine], groups: dict[M
     return sorted(pool - set(targets))
 
 
-def _check_not_empty(recipe: Recipe, clips: LogMels, what: str) -> None:
+def _check_not_empty(recipe: Recipe, clips: ClipFeatures, what: str) -> None:
     if not len(clips):
         raise UserError(f"No {what} is one window ({recipe.window} frames) long: longer recordings are needed.")
 
 
-def _hold_back(recipe: Recipe, machines: Sequence[LogMels], not_the_last: bool = False) -> tuple[LogMels, LogMels]:
+def _hold_back(
+    recipe: Recipe, machines: Sequence[ClipFeatures], not_the_last: bool = False
+) -> tuple[ClipFeatures, ClipFeatures]:
     """(clips to train on, held back) of several machines, the same number or share of each.
 
     `not_the_last`: a machine that has one clip alone keeps it for the training.
@@ -128,7 +137,7 @@ def _hold_back(recipe: Recipe, machines: Sequence[LogMels], not_the_last: bool =
     return tuple(join(parts) for parts in zip(*kept, strict=True))
 
 
-def hold_back(clips: LogMels, count: int, seed: int) -> tuple[LogMels, LogMels]:
+def hold_back(clips: ClipFeatures, count: int, seed: int) -> tuple[ClipFeatures, ClipFeatures]:
     """(clips to train on, `count` clips chosen by the seed that training must not see)."""
     if count >= len(clips):
         machine = "/".join(clips.clips[0].machine)

@@ -34,7 +34,7 @@ def feed(
         runs=[runs[i] for i in local_runs],
         rows=mine,
         steps=steps.length,
-        window=steps.method.window if steps.log_mels is None else None,
+        window=steps.method.window if steps.frames is None else None,
         **options,
     )
     ahead: collections.deque = collections.deque()

@@ -1,19 +1,19 @@
-"""Log-mels -> tf.data batches of windows.
+"""Features -> tf.data batches of windows.
 
 What a batch holds depends only on (seed, run, epoch, step): a resumed training goes on with the very batches it would
 have seen. A sampler says which windows an epoch shows in which order; the windows themselves are cut out by one gather
-a batch, on the host, or on the devices where the log-mels lie there.
+a batch, on the host, or on the devices where the features lie there.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
 from asd_jax.training import random_streams
-from asd_jax.training.log_mels import LogMels, join
+from asd_jax.training.clip_features import ClipFeatures, join
 from asd_jax.training.random_streams import fold_in, stream_seed
 
 
@@ -21,17 +21,19 @@ class Sampler(Protocol):
     """Which windows are shown.
 
     Attributes:
-        frames: [all frames, mels], the log-mels of all clips.
+        frames: [all frames, ...], the features of all clips.
+        labels: name -> [clips] int32, what is known of the clips ("product", "class").
         batch_size: rows of a batch.
         epoch_steps: steps of an epoch.
     """
 
     frames: tf.Tensor
+    labels: Mapping[str, tf.Tensor]
     batch_size: int
     epoch_steps: int
 
     def windows(self, seed: int, run: int, epoch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Of a run's epoch: first frames of all windows, products of their clips; [epoch_steps, batch_size] int32."""
+        """Of a run's epoch: first frames of all windows, and their clips; [epoch_steps, batch_size] int32."""
 
 
 class HalfOutliersSampler:
@@ -44,9 +46,9 @@ class HalfOutliersSampler:
 
     def __init__(
         self,
-        target: LogMels,
-        outliers: LogMels,
-        products: np.ndarray,
+        target: ClipFeatures,
+        outliers: ClipFeatures,
+        labels: Mapping[str, np.ndarray],
         batch_size: int,
         window: int,
         num_outliers: int | None = None,
@@ -56,7 +58,7 @@ class HalfOutliersSampler:
         Args:
             target: normal clips of the target machines.
             outliers: the pooled outlier set, in the same memory.
-            products: [target clips], which of the target machines each clip is of, from 0; outliers have -1.
+            labels: name -> [target clips], such as which of the target machines each clip is of; outliers have -1.
             batch_size: rows of a batch, half of them of the target, which come first.
             window: frames of a window.
             num_outliers: size of the outlier set; None takes all of it.
@@ -66,7 +68,8 @@ class HalfOutliersSampler:
         self.num_target, self.available = len(target), len(outliers)
         self.epoch_steps = -(-len(target) // (batch_size // 2))
         self.first, self.starts = tf.constant(both.first, tf.int32), tf.constant(both.length - window + 1, tf.int32)
-        self.products = tf.constant(np.concatenate([products, np.full(len(outliers), -1)]), tf.int32)
+        none = np.full(len(outliers), -1)
+        self.labels = {name: tf.constant(np.concatenate([one, none]), tf.int32) for name, one in labels.items()}
 
     def windows(self, seed: int, run: int, epoch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """See `Sampler`."""
@@ -80,7 +83,7 @@ class HalfOutliersSampler:
         position = tf.random.stateless_uniform([steps, self.batch_size], fold_in(drawn_seed, 1))
         count = tf.gather(self.starts, clips)
         start = tf.minimum(tf.cast(position * tf.cast(count, tf.float32), tf.int32), count - 1)
-        return tf.gather(self.first, clips) + start, tf.gather(self.products, clips)
+        return tf.gather(self.first, clips) + start, clips
 
     def _subset(self, seed: tf.Tensor) -> tf.Tensor:
         everything = tf.range(self.available)
@@ -95,12 +98,14 @@ class EveryWindowSampler:
     The last batch is filled up with windows of a further random order.
     """
 
-    def __init__(self, clips: LogMels, products: np.ndarray, batch_size: int, window: int, hop: int) -> None:
+    def __init__(
+        self, clips: ClipFeatures, labels: Mapping[str, np.ndarray], batch_size: int, window: int, hop: int
+    ) -> None:
         """What is to be shown.
 
         Args:
             clips: normal clips of the target machines.
-            products: [clips], which of the target machines each clip is of, from 0.
+            labels: name -> [clips], such as which of the target machines each clip is of.
             batch_size: rows of a batch.
             window: frames of a window.
             hop: frames from one window of a clip to the next.
@@ -109,7 +114,8 @@ class EveryWindowSampler:
         counts = (clips.length - window) // hop + 1
         self.num_windows = int(counts.sum())
         self.epoch_steps = -(-self.num_windows // batch_size)
-        self.first, self.products = tf.constant(clips.first, tf.int32), tf.constant(products, tf.int32)
+        self.first = tf.constant(clips.first, tf.int32)
+        self.labels = {name: tf.constant(one, tf.int32) for name, one in labels.items()}
         self.ends = tf.constant(counts.cumsum(), tf.int32)  # of the clips' windows, counted through
         self.begins = tf.constant(counts.cumsum() - counts, tf.int32)
 
@@ -120,10 +126,7 @@ class EveryWindowSampler:
         number = _in_orders(self.num_windows, self.epoch_steps * self.batch_size, order_seed)
         clip = tf.searchsorted(self.ends, number, side="right")
         start = (number - tf.gather(self.begins, clip)) * self.hop
-        return (
-            tf.reshape(tf.gather(self.first, clip) + start, shape),
-            tf.reshape(tf.gather(self.products, clip), shape),
-        )
+        return tf.reshape(tf.gather(self.first, clip) + start, shape), tf.reshape(clip, shape)
 
 
 def _in_orders(count: int, length: int, seed: tf.Tensor) -> tf.Tensor:
@@ -141,8 +144,9 @@ class Block:
     Attributes:
         first_step: of the training's steps, the first in the block.
         count: how many there are.
-        arrays: "product" [steps, runs, rows] int32, -1 for outliers, and "log_mel" [steps, runs, rows, window, mels] as
-            stored or "first" [steps, runs, rows] int32. There are always as many steps; those after `count` are zeros.
+        arrays: the labels [steps, runs, rows] int32, -1 for outliers, and "features" [steps, runs, rows, window, ...]
+            as stored or "first" [steps, runs, rows] int32. There are always as many steps; those after `count` are
+            zeros.
     """
 
     first_step: int
@@ -170,33 +174,36 @@ def blocks(
         first_step: steps already done.
         num_epochs: of the whole training.
         steps: of a block, at most; no block goes over the end of an epoch.
-        window: frames of a window, which are cut out here ("log_mel"); None leaves that to others ("first").
+        window: frames of a window, which are cut out here ("features"); None leaves that to others ("first").
         rows: which rows of each batch this host needs; all where None.
     """
     rows = range(sampler.batch_size) if rows is None else rows
     first_epoch, done = divmod(first_step, sampler.epoch_steps)
 
     def of_epoch(epoch: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        """Blocks of an epoch: their first steps, numbers of steps, first frames and products."""
+        """Blocks of an epoch: their first steps, numbers of steps, first frames and labels."""
         begin = tf.where(epoch == first_epoch, done, 0)
         parts = zip(*(sampler.windows(seed, run, epoch) for run in runs), strict=True)
-        first, product = (tf.stack(part, 1)[begin:, :, rows.start : rows.stop] for part in parts)
+        first, clip = (tf.stack(part, 1)[begin:, :, rows.start : rows.stop] for part in parts)
+        labels = {name: tf.gather(of_clips, clip) for name, of_clips in sampler.labels.items()}
         left = sampler.epoch_steps - begin
         number = -(-left // steps)
         starts = tf.range(number) * steps
-        first, product = (
-            tf.reshape(tf.pad(x, [[0, number * steps - left], [0, 0], [0, 0]]), [-1, steps, len(runs), len(rows)])
-            for x in (first, product)
+        first, labels = tf.nest.map_structure(
+            lambda x: tf.reshape(
+                tf.pad(x, [[0, number * steps - left], [0, 0], [0, 0]]), [-1, steps, len(runs), len(rows)]
+            ),
+            (first, labels),
         )
         first_steps = tf.cast(epoch, tf.int64) * sampler.epoch_steps + tf.cast(begin + starts, tf.int64)
-        return first_steps, tf.minimum(steps, left - starts), first, product
+        return first_steps, tf.minimum(steps, left - starts), first, labels
 
-    def cut_out(first_step: tf.Tensor, count: tf.Tensor, first: tf.Tensor, product: tf.Tensor) -> tuple:
-        arrays = {"product": product}
+    def cut_out(first_step: tf.Tensor, count: tf.Tensor, first: tf.Tensor, labels: dict[str, tf.Tensor]) -> tuple:
+        arrays = dict(labels)
         if window is None:
             arrays["first"] = first
         else:
-            arrays["log_mel"] = tf.gather(sampler.frames, first[..., None] + tf.range(window))
+            arrays["features"] = tf.gather(sampler.frames, first[..., None] + tf.range(window))
         return first_step, count, arrays
 
     data = tf.data.Dataset.range(first_epoch, num_epochs, output_type=tf.int32).map(of_epoch).prefetch(1).unbatch()

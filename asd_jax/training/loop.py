@@ -10,6 +10,7 @@ import numpy as np
 from asd_jax.base.progress import tqdm
 from asd_jax.devices import hosts
 from asd_jax.devices.checkpoints import RunCheckpoints
+from asd_jax.devices.mesh import RUN
 from asd_jax.devices.steps import State, Steps, take_run
 from asd_jax.devices.stopping import Stop
 from asd_jax.methods import Recipe
@@ -38,19 +39,15 @@ class Loop:
         steps: Steps,
         sampler: Sampler,
         values: Mapping[str, np.ndarray],
-        log_mels: jax.Array | None,
+        features: jax.Array | None,
         validation: Validation | None,
         stop: Stop,
     ) -> None:
-        """What the steps take: batches of the sampler, `values` [num_steps], and log-mels that lie on the devices."""
+        """What the steps take: batches of the sampler, `values` [num_steps], and features that lie on the devices."""
         self.recipe, self.workdir, self.steps, self.sampler = recipe, workdir, steps, sampler
-        self.values, self.log_mels, self.validation, self.stop = values, log_mels, validation, stop
+        self.values, self.features, self.validation, self.stop = values, features, validation, stop
         self.epoch_steps = sampler.epoch_steps
         self.num_steps = sampler.epoch_steps * recipe.num_epochs
-
-    def padded(self, runs: Sequence[int]) -> list[int]:
-        """As many runs as the program takes, which is compiled already: spare places repeat a run."""
-        return [*runs, *[runs[-1]] * (self.steps.runs - len(runs))]
 
     def train_group(
         self, runs: Sequence[int], checkpoints: Sequence[RunCheckpoints], first: int, states: State
@@ -74,7 +71,7 @@ class Loop:
                 block, arguments = next(blocks)
                 wait = time.perf_counter() - began
                 with jax.transfer_guard("disallow"):
-                    states, metrics = compiled(states, self.log_mels, *arguments)
+                    states, metrics = compiled(states, self.features, *arguments)
                 if pending:  # read back late, while the devices work on these steps
                     bar.set_postfix(loss=f"{log.add(*pending, ended=began):.4f}", refresh=False)
                 done += block.count
@@ -88,7 +85,7 @@ class Loop:
                 if stopping or self._is_due(done):
                     log.add(*pending)  # a state is only kept once its loss is known to be finite
                     pending = None
-                    self._save(done, states, checkpoints)
+                    keep(done, states, checkpoints, self.steps.mesh)
         self.stop.stepping = False
         if log.trained > _LONG:
             print(f"Run {span(runs)}: {log.waited / log.trained:.1%} of the time was waiting for input")
@@ -98,7 +95,7 @@ class Loop:
 
     def _blocks(self, runs: Sequence[int], first: int) -> Iterator:
         options = {"seed": self.recipe.seed, "first_step": first, "num_epochs": self.recipe.num_epochs}
-        return feed(self.sampler, self.steps, self.values, runs=self.padded(runs), **options)
+        return feed(self.sampler, self.steps, self.values, runs=padded(runs, self.steps.mesh), **options)
 
     def _log(self, runs: Sequence[int], first: int) -> EpochLog:
         return EpochLog(self.workdir, runs, first, self.epoch_steps, self.recipe.batch_size)
@@ -107,15 +104,22 @@ class Loop:
         name, silent = f"run {span(runs)}", not hosts.is_first()
         return tqdm(total=self.num_steps, initial=first, unit="step", desc=name, disable=silent)
 
-    def _save(self, done: int, states: State, checkpoints: Sequence[RunCheckpoints]) -> None:
-        one_run = take_run(self.steps.mesh)
-        for position, checkpoint in enumerate(checkpoints):
-            checkpoint.save(done, one_run(states, position))
-            if self.steps.mesh.is_multi_process and len(checkpoints) > 1:
-                checkpoint.wait()  # Orbax takes saves that go on together for one another
-
     def _is_due(self, done: int) -> bool:
         return done % (self.epoch_steps * self.recipe.checkpoint_epochs) == 0 or done == self.num_steps
+
+
+def padded(runs: Sequence[int], mesh: jax.sharding.Mesh) -> list[int]:
+    """As many runs as the mesh holds side by side: spare places repeat a run."""
+    return [*runs, *[runs[-1]] * (mesh.shape[RUN] - len(runs))]
+
+
+def keep(done: int, states: State, checkpoints: Sequence[RunCheckpoints], mesh: jax.sharding.Mesh) -> None:
+    """Starts saving the states that some runs have after a step."""
+    one_run = take_run(mesh)
+    for position, checkpoint in enumerate(checkpoints):
+        checkpoint.save(done, one_run(states, position))
+        if mesh.is_multi_process and len(checkpoints) > 1:
+            checkpoint.wait()  # Orbax takes saves that go on together for one another
 
 
 def span(runs: Sequence[int]) -> str:

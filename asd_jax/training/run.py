@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,18 +16,18 @@ from asd_jax.datasets.clips import Machine
 from asd_jax.devices import hosts
 from asd_jax.devices.checkpoints import RunCheckpoints, check_path, restore_newest
 from asd_jax.devices.mesh import RUN, describe_mesh, make_mesh, put_everywhere
-from asd_jax.devices.steps import State, Steps, stack_runs, take_run
+from asd_jax.devices.steps import State, init_states, single_run, stack_runs, take_run
 from asd_jax.devices.stopping import Stop
 from asd_jax.methods import Method, Recipe
 from asd_jax.methods.recipe import BandStatistics, HalfOutliers
-from asd_jax.recipes.build import make_method, make_steps, step_values
+from asd_jax.recipes.build import make_method, make_optimizer, make_steps, step_values
 from asd_jax.recipes.keys import read_recipe
 from asd_jax.recipes.surroundings import enable_compilation_cache
 from asd_jax.recipes.workdir import Summary, Workdir
 from asd_jax.records.store import open_store
+from asd_jax.training.clip_features import ClipFeatures
 from asd_jax.training.data import TrainingData, load_data
-from asd_jax.training.log_mels import LogMels
-from asd_jax.training.loop import Loop, span
+from asd_jax.training.loop import Loop, keep, padded, span
 from asd_jax.training.validation import Validation
 
 
@@ -35,7 +36,7 @@ def train(
     workdir: Workdir,
     devices: Sequence[jax.Device] | None = None,
     stop: Stop | None = None,
-) -> LogMels:
+) -> ClipFeatures:
     """Trains all runs of the config, or goes on where an earlier call stopped.
 
     Writes to the workdir: config.json, training.json, surroundings.json, checkpoints/run_N, metrics.jsonl and
@@ -62,20 +63,20 @@ def train(
     check_path(str(workdir))
     enable_compilation_cache(recipe.compilation_cache)
     data = load_data(recipe)
-    method = make_method(recipe, len(data.machines))
+    method = make_method(recipe, len(data.machines), len(data.classes))
     bands = functools.cache(data.target.band_statistics)
     recipe.begin(*jax.eval_shape(method.init, jax.random.key(0)), bands)  # a file of weights that does not fit shows
     check_inlier_models(recipe, method, data)
     mesh = make_mesh(recipe.num_runs, recipe.batch_size, devices)
     with locks.held(str(workdir), "training") if hosts.is_first() else contextlib.nullcontext():
         workdir.keep_recipe(recipe)
-        loop = make_loop(recipe, workdir, method, data, mesh, stop)
-        summary = _summary(recipe, data, loop)
+        loop = make_loop(recipe, workdir, method, data, mesh, stop) if recipe.sampler else None
+        summary = _summary(recipe, data, method, loop.epoch_steps if loop else 0)
         _describe(recipe, data, summary, mesh)
         workdir.keep_summary(summary)
         workdir.keep_surroundings()
         checkpoints = [RunCheckpoints(str(workdir), run) for run in range(recipe.num_runs)]
-        one_run = loop.steps.one_run()
+        one_run = single_run(mesh, method, make_optimizer(recipe), recipe.validation_share is not None)
         for one in checkpoints:
             if found := restore_newest([one], [one_run]):
                 one.delete_after(found[0])  # what is damaged after a run's newest whole checkpoint is trained again
@@ -83,7 +84,10 @@ def train(
         unfinished = {run: done for run, done in steps.items() if summary.num_steps not in done}
         for runs in group_runs(unfinished, mesh.shape[RUN]):
             mine = [checkpoints[run] for run in runs]
-            loop.train_group(runs, mine, *_start(recipe, loop, runs, mine, bands))
+            if loop:
+                loop.train_group(runs, mine, *_start(recipe, loop, runs, mine, bands))
+            else:
+                keep(0, _fresh(recipe, method, mesh, padded(runs, mesh), bands), mine, mesh)
         for one in checkpoints:
             one.close()
     return data.held_back
@@ -100,10 +104,11 @@ def make_loop(
     """The loop over the steps of a training."""
     sampler = data.sampler(recipe)
     values = step_values(recipe, sampler.epoch_steps)
-    on_device = None  # the log-mels, where many small steps are taken without the host
+    on_device = frames = None  # the features, where many small steps are taken without the host
     if recipe.steps_per_dispatch is not None:
         on_device = put_everywhere(mesh, _padded(sampler.frames.numpy()))
-    steps = make_steps(recipe, method, mesh, values, on_device, sampler.frames.dtype.as_numpy_dtype)
+        frames = len(on_device)
+    steps = make_steps(recipe, method, mesh, values, frames, sampler.frames.dtype.as_numpy_dtype)
     validation = None
     if steps.validated:
         products = data.products(data.held_back)
@@ -137,15 +142,16 @@ def group_runs(steps: dict[int, set[int]], width: int) -> list[list[int]]:
     return groups
 
 
-def _summary(recipe: Recipe, data: TrainingData, loop: Loop) -> Summary:
+def _summary(recipe: Recipe, data: TrainingData, method: Method, epoch_steps: int) -> Summary:
+    params, _ = jax.eval_shape(method.init, jax.random.key(0))
     store = open_store(recipe.data_dir, recipe.features)
     channels = {"/".join(machine): store.find(machine).channel for machine in data.machines}
     names = "\n".join(sorted(data.target.names) + sorted(data.outliers.names))
     types = sorted({machine_type for machine_type, _ in data.machines})
     return Summary(
-        parameters=sum(np.prod(x.shape, dtype=int).item() for x in jax.tree.leaves(loop.steps.one_run().params)),
-        steps_per_epoch=loop.epoch_steps,
-        num_steps=loop.num_steps,
+        parameters=sum(math.prod(x.shape) for x in jax.tree.leaves(params)),
+        steps_per_epoch=epoch_steps,
+        num_steps=epoch_steps * recipe.num_epochs,
         normal_clips=len(data.target),
         outlier_clips=len(data.outliers),
         machines=data.machines,
@@ -153,6 +159,7 @@ def _summary(recipe: Recipe, data: TrainingData, loop: Loop) -> Summary:
         wave_statistics={machine_type: store.wave_statistics(machine_type) for machine_type in types},
         channels={name: channel for name, channel in channels.items() if channel is not None} or None,
         names_sha256=hashlib.sha256(names.encode()).hexdigest(),
+        classes=data.classes,
     )
 
 
@@ -164,7 +171,9 @@ def _describe(recipe: Recipe, data: TrainingData, summary: Summary, mesh: jax.sh
         outliers = f", {summary.outlier_clips} in outlier set {sampler.outlier_set}"
     print(
         f"{machines}: {summary.normal_clips} normal clips, {len(data.held_back)} held back{outliers}; "
-        f"{summary.parameters:,} parameters; {summary.steps_per_epoch} steps an epoch"
+        + (f"{len(summary.classes)} classes; " if recipe.class_of else "")
+        + f"{summary.parameters:,} parameters; "
+        + (f"{summary.steps_per_epoch} steps an epoch" if sampler else "no steps")
     )
     print(describe_mesh(mesh))
 
@@ -180,7 +189,7 @@ def _start(
     steps = loop.steps
     found = restore_newest(checkpoints, [steps.one_run()] * len(checkpoints))
     if found is None:
-        return 0, _begun(recipe, steps, steps.init(recipe.seed, loop.padded(runs)), bands)
+        return 0, _fresh(recipe, steps.method, steps.mesh, padded(runs, steps.mesh), bands)
     step, states = found
     for checkpoint in checkpoints:
         checkpoint.delete_after(step)
@@ -188,18 +197,21 @@ def _start(
     return step, stack_runs(steps.mesh, states + states[-1:] * (steps.runs - len(states)))
 
 
-def _begun(recipe: Recipe, steps: Steps, states: State, bands: BandStatistics) -> State:
-    """Fresh states as the recipe lets its trainings begin."""
-    one_run = take_run(steps.mesh)
-    fresh = [one_run(states, place) for place in range(steps.runs)]
+def _fresh(
+    recipe: Recipe, method: Method, mesh: jax.sharding.Mesh, runs: Sequence[int], bands: BandStatistics
+) -> State:
+    """The states of some runs, as many as the mesh holds, as the recipe lets its trainings begin."""
+    init = init_states(mesh, method, make_optimizer(recipe), recipe.validation_share is not None)
+    states, one_run = init(recipe.seed, np.array(runs, np.int32)), take_run(mesh)
+    fresh = [one_run(states, place) for place in range(len(runs))]
     begun = [recipe.begin(one.params, one.batch_stats, bands) for one in fresh]
     if all(new is one.params and stats is one.batch_stats for (new, stats), one in zip(begun, fresh, strict=True)):
         return states
     singles = [one._replace(params=new, batch_stats=stats) for (new, stats), one in zip(begun, fresh, strict=True)]
-    return stack_runs(steps.mesh, singles)
+    return stack_runs(mesh, singles)
 
 
 def _padded(frames: np.ndarray) -> np.ndarray:
     """Zeros after the last frame, to one of four lengths an octave: trainings of many sizes share a program."""
     step = 2 ** max(len(frames).bit_length() - 3, 0)
-    return np.pad(frames, ((0, -len(frames) % step), (0, 0)))
+    return np.pad(frames, ((0, -len(frames) % step), *[(0, 0)] * (frames.ndim - 1)))

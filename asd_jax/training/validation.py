@@ -8,7 +8,7 @@ import numpy as np
 
 from asd_jax.devices.steps import State, keep_best, output_step
 from asd_jax.methods import Recipe, Validated
-from asd_jax.training.log_mels import LogMels
+from asd_jax.training.clip_features import ClipFeatures
 from asd_jax.training.windows import window_batches
 
 
@@ -19,8 +19,8 @@ class Validation:
         self,
         recipe: Recipe,
         method: Validated,
-        target: LogMels,
-        outliers: LogMels,
+        target: ClipFeatures,
+        outliers: ClipFeatures,
         products: np.ndarray,
         mesh: jax.sharding.Mesh,
     ) -> None:
@@ -28,7 +28,7 @@ class Validation:
         # Evenly over the outliers' machines; some twice where they are fewer than the targets' clips.
         chosen = np.linspace(0, len(outliers), len(target) if len(outliers) else 0, endpoint=False).astype(int)
         of_clip = np.concatenate([products, np.full(len(chosen), -1, np.int32)])
-        clips = (log_mel for part in (target, outliers.select(chosen)) for log_mel in part)
+        clips = (features for part in (target, outliers.select(chosen)) for features in part)
         batches = list(window_batches(clips, recipe.window, method.validation_starts, recipe.batch_size))
         self.batches = [(windows, of_clip[owners]) for windows, owners in batches]
         self.valid = np.concatenate([owners >= 0 for _, owners in batches])

@@ -6,22 +6,22 @@ import numpy as np
 
 
 def window_batches(
-    log_mels: Iterable[np.ndarray], window: int, starts: Callable[[int], np.ndarray], batch_size: int
+    clips: Iterable[np.ndarray], window: int, starts: Callable[[int], np.ndarray], batch_size: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Cuts clips [frames, mels] into windows, and the windows of many clips into batches of one size.
+    """Cuts clips [frames, ...] into windows, and the windows of many clips into batches of one size.
 
     `starts(frames)` gives the first frames of a clip's windows.
 
     Yields:
-        (windows [batch, window, mels], clip number of each [batch]); -1 marks the padding of the last batch.
+        (windows [batch, window, ...], clip number of each [batch]); -1 marks the padding of the last batch.
     """
     batch, owners, filled = None, np.full(batch_size, -1), 0
-    for clip, log_mel in enumerate(log_mels):
-        todo = starts(len(log_mel))
+    for clip, features in enumerate(clips):
+        todo = starts(len(features))
         while len(todo):
-            # Only so many windows at a time: an hour-long recording takes no more memory than its log-mel.
+            # Only so many windows at a time: an hour-long recording takes no more memory than its features.
             now, todo = np.split(todo, [batch_size - filled])
-            windows = log_mel[now[:, None] + np.arange(window)]
+            windows = features[now[:, None] + np.arange(window)]
             if batch is None:
                 batch = np.zeros((batch_size, *windows.shape[1:]), windows.dtype)
             batch[filled : filled + len(now)], owners[filled : filled + len(now)] = windows, clip

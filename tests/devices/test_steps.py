@@ -35,7 +35,7 @@ def batches(runs, steps, batch_size=8):
         log_mel = np.stack([np.random.default_rng((r, step)).normal(size=(batch_size, 32, 32)) for r in runs])
         product = np.repeat(np.int32([0, -1]), batch_size // 2)
         log_mel[:, product < 0, :, 5] += 1
-        yield {"log_mel": log_mel.astype(np.float32), "product": np.tile(product, (len(runs), 1))}
+        yield {"features": log_mel.astype(np.float32), "product": np.tile(product, (len(runs), 1))}
 
 
 def train(runs, devices, steps=4, block=1, method=METHOD):
@@ -122,7 +122,7 @@ def test_windows_cut_out_on_the_devices_equal_those_that_are_given():
     log_mels = rng.normal(size=(200, 32)).astype(np.float16)
     first = rng.integers(0, 168, (3, 1, 8)).astype(np.int32)
     product = np.tile(np.repeat(np.int32([0, -1]), 4), (1, 1))
-    on_host = [{"log_mel": log_mels[one[..., None] + np.arange(32)], "product": product} for one in first]
+    on_host = [{"features": log_mels[one[..., None] + np.arange(32)], "product": product} for one in first]
     on_device = [{"first": one, "product": product} for one in first]
     states, metrics, _ = take_steps(DENSE, sgd, on_host, devices=2)
     other, told, _ = take_steps(DENSE, sgd, on_device, devices=2, block=2, log_mels=log_mels)

@@ -65,7 +65,7 @@ def test_the_score_is_the_mean_squared_error_of_a_window():
 def batches(steps):
     rng = np.random.default_rng(0)
     log_mel = rng.normal(size=(steps, 1, 8, 3, 4)).astype(np.float16)
-    return [{"log_mel": one, "product": np.zeros((1, 8), np.int32)} for one in log_mel]
+    return [{"features": one, "product": np.zeros((1, 8), np.int32)} for one in log_mel]
 
 
 def test_one_device_and_four_take_the_same_steps():

@@ -53,8 +53,8 @@ BUILT = set()
 
 def builds(recipe):
     method = recipe.build(recipe.papers_machines)
-    assert method.window == recipe.window and method.n_mels == recipe.n_mels
-    network = (type(method), method.network, method.window, method.n_mels)
+    assert method.window == recipe.window
+    network = (type(method), method.network, method.window)
     if network not in BUILT:
         make_method(recipe, recipe.papers_machines)
         BUILT.add(network)

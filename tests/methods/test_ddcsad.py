@@ -43,7 +43,7 @@ def test_centroids_follow_the_classes_and_the_score_grows_with_distance_and_impr
 def test_one_device_and_four_take_the_same_steps():
     rng = np.random.default_rng(0)
     batch = {
-        "log_mel": rng.normal(size=(1, 8, 32, 32)).astype(np.float32),
+        "features": rng.normal(size=(1, 8, 32, 32)).astype(np.float32),
         "product": np.array([[0] * 4 + [-1] * 4], np.int32),
     }
     found = []

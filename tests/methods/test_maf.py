@@ -80,7 +80,7 @@ def test_all_ids_scores_by_the_mean_density():
 def test_one_device_and_four_take_the_same_steps():
     rng = np.random.default_rng(0)
     batches = [
-        {"log_mel": rng.normal(size=(1, 8, 2, 3)).astype(np.float16), "product": rng.integers(0, 3, (1, 8), np.int32)}
+        {"features": rng.normal(size=(1, 8, 2, 3)).astype(np.float16), "product": rng.integers(0, 3, (1, 8), np.int32)}
         for _ in range(4)
     ]
     found = [take_steps(TINY, adam, batches, devices=devices, learning_rate=1e-3) for devices in (1, 4)]

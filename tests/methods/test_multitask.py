@@ -122,7 +122,7 @@ def test_without_alpha_nothing_is_mixed():
 def batch(rows=8):
     log_mel = np.random.default_rng(1).normal(0, 10, (1, rows, 32, 32)).astype(np.float16)
     product = np.array([[0, 1, 2, 0] + [-1] * (rows - 4)], np.int32)
-    return {"log_mel": log_mel, "product": product}
+    return {"features": log_mel, "product": product}
 
 
 def test_one_device_and_four_take_the_same_steps_with_mixup_and_dropout():

@@ -11,7 +11,7 @@ from asd_jax.datasets.synthetic_sound import waveform
 from asd_jax.methods.proxy_outlier import ProxyOutlier
 from asd_jax.models.autoencoder import DenseAutoencoder
 from asd_jax.models.resnet import ResNet
-from asd_jax.sound.features import PRESETS, log_mels
+from asd_jax.sound.features import PRESETS
 from tests.steps import take_steps
 
 WINDOW = 33
@@ -28,7 +28,7 @@ def sounds():
     def clips(machine_type, split, label, count):
         preset = PRESETS["paper1"]
         waves = (waveform(0, machine_type, "00", split, label, i, 2.0) for i in range(count))
-        return np.stack([log_mels(preset, wave / np.float32(2**15), "clip") for wave in waves])
+        return np.stack([preset.compute(wave / np.float32(2**15), "clip") for wave in waves])
 
     other = clips("rotor", "train", 0, 24)
     return clips("belt", "train", 0, 24), other, clips("belt", "test", 0, 30), clips("belt", "test", 1, 30)
@@ -44,7 +44,7 @@ def auc(method, sounds, steps, learning_rate):
 
     def batch():
         log_mel = np.concatenate([windows(normal), windows(other)])[None].astype(np.float16)
-        return {"log_mel": log_mel, "product": np.repeat(np.int32([[0, -1]]), 8, 1)}
+        return {"features": log_mel, "product": np.repeat(np.int32([[0, -1]]), 8, 1)}
 
     states, metrics, _ = take_steps(method, adam, (batch() for _ in range(steps)), learning_rate=learning_rate)
     kept = {x.dtype.name for x in jax.tree.leaves((states.params, states.batch_stats, states.opt_state))}

@@ -18,7 +18,7 @@ from asd_jax.records.manifest import read_manifest
 from asd_jax.records.prepare import format_lines, prepare
 from asd_jax.records.store import open_store, tf
 from asd_jax.sound.audio import read_audio
-from asd_jax.sound.features import PRESETS, log_mels
+from asd_jax.sound.features import PRESETS
 
 FAN, PUMP = ("fan", "00"), ("pump", "02")
 FANS = (FAN, ("fan", "02"))
@@ -83,8 +83,8 @@ def test_all_clips_are_stored_by_name_whatever_order_they_come_in(tmp_path):
         assert [example["name"] for example in examples] == names(clips, split)
         for example in examples:
             clip = by_name[example["name"]]
-            exact = log_mels(PRESETS["paper1"], read_audio(clip.path, 16000), "")
-            np.testing.assert_array_equal(example["log_mel"], exact.astype(np.float16))
+            exact = PRESETS["paper1"].compute(read_audio(clip.path, 16000), "")
+            np.testing.assert_array_equal(example["features"], exact.astype(np.float16))
             assert example["label"] == (-1 if clip.label is None else clip.label)
     line = format_lines(done)[1].split()
     assert line == ["fan", "1", "10", "3", f"{seconds:.0f}"]
@@ -93,8 +93,8 @@ def test_all_clips_are_stored_by_name_whatever_order_they_come_in(tmp_path):
 def test_float32_is_stored_unrounded(tmp_path):
     clips = write_clips(tmp_path / "raw", FAN, train=1, test=0)
     prepare(clips, tmp_path / "data", "dcase2020", "paper1", dtype="float32")
-    exact = log_mels(PRESETS["paper1"], read_audio(clips[0].path, 16000), "")
-    np.testing.assert_array_equal(stored(tmp_path / "data", FAN, "train")[0]["log_mel"], exact)
+    exact = PRESETS["paper1"].compute(read_audio(clips[0].path, 16000), "")
+    np.testing.assert_array_equal(stored(tmp_path / "data", FAN, "train")[0]["features"], exact)
     with pytest.raises(UserError, match="as float32, not float16"):
         prepare(clips, tmp_path / "data", "dcase2020", "paper1")
 
@@ -121,7 +121,7 @@ def test_a_stopped_run_goes_on_with_what_is_missing(tmp_path, monkeypatch):
     store = open_store(tmp_path / "data", "paper1")
     assert set(store.machines) == {FAN}
     assert len(stored(tmp_path / "data", FAN, "train")) == 10
-    assert not list((tmp_path / "data" / "log_mel_records").glob("*pump*"))
+    assert not list((tmp_path / "data" / "records").glob("*pump*"))
     asked = stop_after(monkeypatch, 9)
     done = prepare(clips, tmp_path / "data", "dcase2020", "paper1", workers=1)
     assert done.already_there == (FAN,)
@@ -153,11 +153,11 @@ def test_a_second_writer_where_locks_do_not_work_shifts_nothing(tmp_path, monkey
     monkeypatch.setattr(shards_module, "write", write_beside)
     prepare(clips, tmp_path / "data", "dcase2020", "paper1", dtype="float32")
     for split in ("train", "test"):
-        found = {one["name"].decode(): one["log_mel"] for one in stored(tmp_path / "data", FAN, split)}
+        found = {one["name"].decode(): one["features"] for one in stored(tmp_path / "data", FAN, split)}
         assert len(found) == sum(clip.split == split for clip in clips)
         for name, log_mel in found.items():
             wave = read_audio(str(tmp_path / "raw" / name), 16000)
-            np.testing.assert_array_equal(log_mel, log_mels(PRESETS["paper1"], wave, ""))
+            np.testing.assert_array_equal(log_mel, PRESETS["paper1"].compute(wave, ""))
 
 
 @pytest.mark.parametrize("step", ["store_machine", "write_manifest"])
@@ -339,8 +339,8 @@ def check_standardised(clips, data):
         waves, statistics = training_samples(clips, clip.machine_type), manifest.wave_statistics(clip.machine_type)
         assert (statistics.mean, statistics.std) == pytest.approx((waves.mean(), waves.std()), rel=1e-5)
         examples = open_store(data, "paper2").examples(clip.machine, clip.split)
-        by_name = {example["name"].decode(): example["log_mel"] for example in examples}
-        expected = log_mels(PRESETS["paper2"], read_audio(clip.path, 16000), "", statistics)
+        by_name = {example["name"].decode(): example["features"] for example in examples}
+        expected = PRESETS["paper2"].compute(read_audio(clip.path, 16000), "", statistics)
         np.testing.assert_array_equal(by_name[os.path.basename(clip.path)], expected)
 
 

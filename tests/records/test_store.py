@@ -1,11 +1,14 @@
 """Records: what is stored is read back; what is absent, foreign or damaged is named."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 from asd_jax.base.errors import UserError
+from asd_jax.records import store as store_module
 from asd_jax.records.manifest import MachineRecords, Manifest, read_manifest, write_manifest
 from asd_jax.records.store import features, open_store, partial_folder, shard_writer, store_machine
 from asd_jax.sound.features import PRESETS
@@ -19,8 +22,8 @@ def log_mel(clip):
     return np.random.default_rng(clip).normal(-30, 20, (300 + clip, 128)).astype(np.float16)
 
 
-def store_clips(data_dir, machine, clips, shard=3):
-    """Stores `clips` training clips and two test clips, in files of `shard` clips."""
+def store_clips(data_dir, machine, clips, shard=3, kept=None):
+    """Stores `clips` training clips and two test clips, in files of `shard` clips; of each what is `kept`, renamed."""
     entry = MachineRecords("dcase2020", *machine, "MIMII", ("dev",), ("source",), {}, 10.0, (), "digest")
     manifest = read_manifest(data_dir) or Manifest(str(data_dir), PAPER1, "float16", {})
     serialize = features(PAPER1, "float16").serialize_example
@@ -36,9 +39,11 @@ def store_clips(data_dir, machine, clips, shard=3):
                         "name": f"{index}.wav",
                         "part": "dev",
                         "domain": "source",
+                        "attributes": f"vel_{index}",
                         "index": index,
+                        "features": log_mel(index),
                     }
-                    writer.write(serialize(clip | {"log_mel": log_mel(index)}))
+                    writer.write(serialize(clip if kept is None else {kept[name]: clip[name] for name in kept}))
             shards.setdefault(split, []).append((path, len(indices)))
     store_machine(manifest, entry, shards)
     stored = MachineRecords(**vars(entry) | {"clips": {"train": clips, "test": 2}})
@@ -54,10 +59,41 @@ def test_what_was_stored_is_read_in_order_again_and_again(tmp_path, machine):
         clips = list(store.examples(machine, "train"))
         assert [clip["index"] for clip in clips] == list(range(8))
         for index, clip in enumerate(clips):
-            np.testing.assert_array_equal(clip["log_mel"], log_mel(index))
-            assert clip["log_mel"].dtype == np.float16
+            np.testing.assert_array_equal(clip["features"], log_mel(index))
+            assert clip["features"].dtype == np.float16
             assert (clip["label"], clip["name"], clip["domain"]) == (index % 2, b"%d.wav" % index, b"source")
     assert len(list(store.read(machine, "test"))) == 2
+
+
+def test_attributes_are_kept(tmp_path):
+    store_clips(tmp_path, FAN, 3)
+    store = open_store(tmp_path, "paper1")
+    assert [clip.attributes for clip, _ in store.clips(FAN, "train")] == ["vel_0", "vel_1", "vel_2"]
+    assert [clip.attributes for clip in store.listed(FAN, "train")] == ["vel_0", "vel_1", "vel_2"]
+
+
+def test_what_an_earlier_version_stored_is_read_and_replaced_as_a_whole(tmp_path, monkeypatch):
+    kept = {name: name for name in ("label", "name", "part", "domain", "index")} | {"features": "log_mel"}
+    now = features(PAPER1, "float16")
+
+    def earlier(preset, dtype):
+        return tfds.features.FeaturesDict({kept[name]: now[name] for name in kept})
+
+    with monkeypatch.context() as before:
+        before.setattr(sys.modules[__name__], "features", earlier)
+        before.setattr(store_module, "features", earlier)
+        before.setattr(store_module.Records, "name", "log_mel_records")
+        before.setattr(store_module.Records, "VERSION", tfds.core.Version("1.0.0"))
+        store_clips(tmp_path, FAN, 4, kept=kept)
+    store = open_store(tmp_path, "paper1")
+    for index, (clip, found) in enumerate(store.clips(FAN, "train")):
+        np.testing.assert_array_equal(found, log_mel(index))
+        assert (clip.name, clip.domain, clip.attributes) == (f"{index}.wav", "source", "")
+    assert index == 3 and [clip.attributes for clip in store.listed(FAN, "test")] == ["", ""]
+    assert not (tmp_path / "records").exists()
+    store_clips(tmp_path, FAN, 2)
+    assert [clip.attributes for clip, _ in open_store(tmp_path, "paper1").clips(FAN, "train")] == ["vel_0", "vel_1"]
+    assert not list((tmp_path / "log_mel_records").rglob("*.tfrecord*"))
 
 
 def test_machines_whose_names_run_together_stay_apart(tmp_path):
@@ -89,7 +125,7 @@ def test_another_preset_is_refused_by_name(tmp_path):
     with pytest.raises(UserError, match="hop=256"):
         open_store(tmp_path, "paper1")
     (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"preset": manifest["preset"] | {"name": "other"}}))
-    with pytest.raises(UserError, match="'other', not 'paper1'"):
+    with pytest.raises(UserError, match="preset 'other', and there are paper1"):
         open_store(tmp_path, "paper1")
 
 

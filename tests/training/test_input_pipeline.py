@@ -7,9 +7,9 @@ import tensorflow as tf
 from asd_jax.base.errors import UserError
 from asd_jax.datasets.clips import StoredClip
 from asd_jax.training import input_pipeline
+from asd_jax.training.clip_features import ClipFeatures
 from asd_jax.training.data import hold_back
 from asd_jax.training.input_pipeline import EveryWindowSampler, HalfOutliersSampler
-from asd_jax.training.log_mels import LogMels
 
 WINDOW, MELS, HALF = 4, 3, 4
 PRODUCTS = np.array([2, 0, 1, 1, 0])  # of the target clips of `pool`
@@ -22,7 +22,7 @@ def clips(lengths, first_value=0):
     stored = tuple(
         StoredClip(("fan", "00"), f"clip_{first_value + i}", 0, "source", "dev") for i in range(len(lengths))
     )
-    return LogMels(tf.constant(np.concatenate(parts), tf.float32), length.cumsum() - length, length, stored)
+    return ClipFeatures(tf.constant(np.concatenate(parts), tf.float32), length.cumsum() - length, length, stored)
 
 
 @pytest.fixture
@@ -46,14 +46,14 @@ def batches(pool, num_steps=4, first_step=0, num_outliers=None, **options):
 
 def origin(batch):
     """Clip numbers and first frames [runs, rows]; checks that each window is a stretch of consecutive frames."""
-    log_mel = batch["log_mel"]
+    log_mel = batch["features"]
     np.testing.assert_array_equal(np.diff(log_mel, axis=2), 1)
     return (log_mel[:, :, 0, 0] // 1000).astype(int), (log_mel[:, :, 0, 0] % 1000).astype(int)
 
 
 def test_every_batch_is_half_normal_half_outliers_and_of_one_shape(pool):
     for batch in batches(pool):
-        assert batch["log_mel"].shape == (1, 2 * HALF, WINDOW, MELS)
+        assert batch["features"].shape == (1, 2 * HALF, WINDOW, MELS)
         clip, _ = origin(batch)
         np.testing.assert_array_equal(clip >= 5, [[False] * HALF + [True] * HALF])
         np.testing.assert_array_equal(batch["product"], np.append(PRODUCTS, [-1] * 6)[clip])
@@ -83,7 +83,7 @@ def test_starting_late_gives_the_same_batches(pool):
     whole, late = batches(pool, 9), batches(pool, 9, first_step=3)
     assert len(late) == 6
     for one, other in zip(whole[3:], late, strict=True):
-        np.testing.assert_array_equal(one["log_mel"], other["log_mel"])
+        np.testing.assert_array_equal(one["features"], other["features"])
 
 
 def test_outliers_are_drawn_uniformly_and_windows_reach_both_ends(pool):
@@ -159,7 +159,7 @@ def test_first_frames_tell_the_devices_which_windows_to_cut_out(pool):
     for there, here in zip(blocks_of(sampler, window=None), blocks_of(sampler), strict=True):
         assert "log_mel" not in there.arrays
         cut = sampler.frames.numpy()[there.arrays["first"][..., None] + np.arange(WINDOW)]
-        np.testing.assert_array_equal(cut, here.arrays["log_mel"])
+        np.testing.assert_array_equal(cut, here.arrays["features"])
 
 
 def test_the_last_window_of_each_clip_alone(pool):

@@ -1,22 +1,26 @@
-"""Waveform -> log-mel spectrogram as `asd_jax.sound.features` computes it, as a part of a JAX program.
+"""Waveform -> log-mel spectrogram as `LogMels` computes it on the host, as a part of a JAX program.
 
 All is in float32. The rounding of the Fourier transform is relative to the loudest bin of a frame: bands down to 80 dB
 below agree with the host's double precision to 0.01 dB, and those 110 dB below to some tenths; only where a pure tone
 has no noise around it do the quietest differ more.
 """
 
+from typing import TYPE_CHECKING
+
 import jax
 import jax.numpy as jnp
 import librosa
 import numpy as np
 
-from asd_jax.sound.features import FeaturePreset, WaveStatistics
+if TYPE_CHECKING:
+    from asd_jax.sound.log_mels import LogMels
+    from asd_jax.sound.preset import WaveStatistics
 
 
-def log_mels(preset: FeaturePreset, waves: jax.Array, statistics: WaveStatistics | None) -> jax.Array:
+def compute(preset: "LogMels", waves: jax.Array, statistics: "WaveStatistics | None") -> jax.Array:
     """The log-mel spectrograms [batch, frames, mels] of waveforms [batch, samples], float32.
 
-    Arguments, but for the batch, as in `features.log_mels`; every waveform is at least `preset.n_fft` long.
+    Arguments, but for the batch, as in `LogMels.compute`; every waveform is at least `preset.n_fft` long.
     """
     if preset.standardise == "type":
         waves = (waves - statistics.mean) / statistics.std
@@ -34,7 +38,7 @@ def log_mels(preset: FeaturePreset, waves: jax.Array, statistics: WaveStatistics
     return jnp.maximum(decibel, decibel.max(axis=(1, 2), keepdims=True) - preset.top_db)
 
 
-def _frames(preset: FeaturePreset, waves: jax.Array) -> jax.Array:
+def _frames(preset: "LogMels", waves: jax.Array) -> jax.Array:
     """Centred frames [batch, frames, n_fft]: hops side by side, since reading each sample by its place is slow."""
     half, count, hops = preset.n_fft // 2, 1 + waves.shape[1] // preset.hop, preset.n_fft // preset.hop
     padded = jnp.pad(waves, ((0, 0), (half, half)), mode="reflect")

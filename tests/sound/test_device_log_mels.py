@@ -4,9 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from asd_jax.export import device_features
-from asd_jax.sound import features
-from asd_jax.sound.features import PRESETS, WaveStatistics
+from asd_jax.sound.features import PRESETS
+from asd_jax.sound.preset import WaveStatistics
 
 TIME = np.arange(20_011) / 16000
 STATISTICS = WaveStatistics(0.01, 0.3)
@@ -27,9 +26,9 @@ SOUNDS = {
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
 def test_equals_the_host(preset):
     waves = np.stack(list(SOUNDS.values())).astype(np.float32)
-    found = jax.jit(lambda waves: device_features.log_mels(preset, waves, STATISTICS))(waves)
+    found = jax.jit(lambda waves: preset.compute_on_device(waves, STATISTICS))(waves)
     for log_mel, wave, sound in zip(found, waves, SOUNDS, strict=True):
-        expected = features.log_mels(preset, wave, sound, STATISTICS)
+        expected = preset.compute(wave, sound, STATISTICS)
         assert log_mel.dtype == np.float32
         np.testing.assert_allclose(log_mel, expected, rtol=0, atol=1e-2, err_msg=sound)
         assert np.sqrt(np.mean((log_mel - expected) ** 2)) < 5e-4

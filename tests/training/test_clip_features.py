@@ -13,7 +13,7 @@ from asd_jax.base.errors import UserError
 from asd_jax.datasets.clips import Clip
 from asd_jax.records.prepare import prepare
 from asd_jax.records.store import open_store
-from asd_jax.training import log_mels
+from asd_jax.training import clip_features
 from tests.recordings import LOW, write_tone
 
 MACHINES = [("drill", "00"), ("drill", "01")]
@@ -56,7 +56,7 @@ def test_every_clip_of_a_split_and_its_domains_is_there_and_those_of_before_too(
     ]
     assert sum(of_machine) == sum(len(log_mel) for m in MACHINES for _, log_mel in store.clips(m, split))
     for one in (store, open_store(str(older(data, tmp_path / "older")), "paper1")):
-        loaded = log_mels.join(log_mels.load(one, MACHINES, split, 16, domains))
+        loaded = clip_features.join(clip_features.load(one, MACHINES, split, 16, domains))
         assert sorted(loaded.names) == sorted(expected)
         for name, log_mel in zip(loaded.names, loaded, strict=True):
             np.testing.assert_array_equal(log_mel, expected[name])
@@ -75,7 +75,7 @@ def test_listing_clips_decodes_no_log_mel(data):
 def test_they_are_held_once(data):
     store = open_store(str(data), "paper1")
     tracemalloc.start()
-    loaded = log_mels.join(log_mels.load(store, MACHINES, "train", 1))
+    loaded = clip_features.join(clip_features.load(store, MACHINES, "train", 1))
     held, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held > loaded.frames.shape[0] * 256 and np.asarray(loaded.frames).ctypes.data % 64 == 0
@@ -89,14 +89,14 @@ def test_more_records_than_the_manifest_counts_are_told(data, tmp_path):
         machine["frames"] = {"train source": 20}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="counts fewer frames of drill/00 than are there: prepare it again"):
-        log_mels.load(open_store(str(folder), "paper1"), MACHINES, "train", 1)
+        clip_features.load(open_store(str(folder), "paper1"), MACHINES, "train", 1)
 
 
 MEMORY = """
 import resource
 import numpy as np
 from asd_jax.training import input_pipeline
-from asd_jax.training import log_mels
+from asd_jax.training import clip_features
 from asd_jax.datasets.clips import StoredClip
 from asd_jax.sound.features import PRESETS
 
@@ -117,7 +117,7 @@ class Store:
 def steps(count):
     global COUNT, FRAMES
     COUNT, FRAMES = count, 1000
-    [clips] = log_mels.load(Store(), [("a", "0")], "train", 10)
+    [clips] = clip_features.load(Store(), [("a", "0")], "train", 10)
     sampler = input_pipeline.EveryWindowSampler(clips, np.zeros(count, np.int32), 64, 10, 50)
     options = dict(first_step=0, num_epochs=1, steps=1, window=10, rows=None, seed=0, runs=(0,))
     next(iter(input_pipeline.blocks(sampler, **options)))
