@@ -2,6 +2,7 @@
 
     base        what every command needs around its work
     sound       a recording -> waveform -> features
+    measures    how well scores separate anomalous clips from normal ones
     datasets    what lies on disk: every layout turns a folder into clips
     records     clips -> stored features, once and resumable
     models      networks: arrays in, arrays out

@@ -1,147 +1,131 @@
-"""What does not exist yet comes in by its own lines: a backend and a method of this file are trained and shipped."""
+"""What the library does not have yet comes in by a line in a dictionary, and goes the whole way: see `tests.not_yet`."""
 
 import csv
-import dataclasses
 import json
-from typing import ClassVar
+import pathlib
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
 import pytest
 
 from asd_jax.backends import BACKENDS
-from asd_jax.backends.backend import Backend
-from asd_jax.datasets import DATASETS
+from asd_jax.datasets import DATASETS, check, synthetic
+from asd_jax.evaluation import results
 from asd_jax.evaluation.evaluate import evaluate_workdir
 from asd_jax.export import folder as export
-from asd_jax.methods import METHODS, Recipe, encoder
-from asd_jax.methods.recipe import EveryWindow, OneCycle, key
+from asd_jax.listening.recordings import score_recordings
+from asd_jax.methods import METHODS, encoder
 from asd_jax.recipes.keys import as_config
 from asd_jax.records.prepare import prepare
+from asd_jax.records.store import open_store
 from asd_jax.report.page import write_page
 from asd_jax.scoring.held_back import train_and_keep
+from asd_jax.sound.features import PRESETS
 from configs import multitask
-from tests.test_paper2 import write_sections
+from tests.not_yet import year
+from tests.not_yet.backend import NearestOfDomains
+from tests.not_yet.prototypes import SAMPLES, PrototypesRecipe
+from tests.not_yet.statistic import StatisticRecipe
 from tests.tiny_encoder import TinyEncoder
 
 
-class NearestOfADomain(Backend):
-    """The distance to the nearest normal embedding, and to the mean of those of the domain "source"."""
-
-    model_type = dict
-
-    @classmethod
-    def needs(cls, p):
-        return 1
-
-    @classmethod
-    def fit(cls, normal, p, seed):
-        source = normal.embedding[normal.domain == "source"]
-        assert len(source) and set(normal.domain) == {"source"}  # of the clips that were held back
-        return cls({"points": normal.embedding, "middle": source.mean(0)})
-
-    def segment_scores(self, segments):
-        apart = segments.embedding[:, None] - self.model["points"]
-        return np.linalg.norm(apart, axis=-1).min(1) + np.linalg.norm(segments.embedding - self.model["middle"], axis=1)
-
-    def arrays(self):
-        return self.model
-
-    @staticmethod
-    def device_segment_scores(arrays, outputs, product, p):
-        apart = outputs["embedding"][:, None] - arrays["points"]
-        nearest = jnp.linalg.norm(apart, axis=-1).min(1)
-        return nearest + jnp.linalg.norm(outputs["embedding"] - arrays["middle"], axis=1)
+@pytest.fixture(scope="module", autouse=True)
+def lines():
+    """The line that each takes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(DATASETS, year.NAME, year.DATASET)
+        patch.setitem(BACKENDS, "nearest", NearestOfDomains)
+        patch.setitem(PRESETS, SAMPLES.name, SAMPLES)
+        patch.setitem(METHODS, "prototypes", PrototypesRecipe)
+        patch.setitem(METHODS, "statistic", StatisticRecipe)
+        yield
 
 
-def test_a_backend_that_looks_at_domains_goes_from_recordings_to_results_export_and_page(tmp_path, monkeypatch):
-    monkeypatch.setitem(BACKENDS, "nearest", NearestOfADomain)
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory):
+    return year.write(tmp_path_factory.mktemp("year") / "raw")
+
+
+def prepared(raw, features):
+    folder = raw.parent / features
+    clips = DATASETS[year.NAME].list_clips(str(raw))
+    prepare(clips, str(folder), year.NAME, features, "float32" if features == "samples" else "float16")
+    return str(folder)
+
+
+def go_all_the_way(config, raw, tmp_path, machine_id, capsys):
+    """Trains, evaluates, scores recordings, exports and shows; what the training printed, and its measures."""
+    workdir, out = str(tmp_path / "run"), str(tmp_path / "out")
+    config.compilation_cache = ""
+    train_and_keep(config, workdir, jax.devices())
+    printed = capsys.readouterr().out
+    evaluate_workdir(workdir)
+    measured = json.loads(pathlib.Path(workdir, "metrics.json").read_text())
+    official = results.evaluate_directory(f"{workdir}/scores").official_score  # of the files as they are read back
+    assert measured["harmonic_mean"]["mean_score"]["official score"] == pytest.approx(official)
+    with open(f"{workdir}/scores/result.csv") as file:
+        rows = list(csv.reader(file))
+    assert ["section", *year.TwoDomains.columns] == [cell for cell in rows[1] if cell not in year.TwoDomains.decided]
+    assert float(rows[-1][-1]) == pytest.approx(official)
+    drills = str(raw / "dev_data/drill/test")
+    found = score_recordings(workdir, [drills], str(tmp_path / "scores.csv"), 0.1, machine_id)
+    assert len(found.scores) == 8 and not found.problems
+    model = export.export_workdir(workdir, out, 0.1, ["cpu"], machine_id=machine_id, check=drills)
+    assert model["check"]["share_of_range"] <= export.TOLERANCE
+    notes = write_page([workdir], str(tmp_path / "page.html"), raw_dir=str(raw))
+    page = (tmp_path / "page.html").read_text()
+    assert METHODS[config.method].title in page and page.count("data:audio/mpeg") > 4
+    return printed, measured, notes
+
+
+def test_a_year_with_attributes_and_an_official_score_of_its_own_is_listed_checked_and_made_up(raw, tmp_path):
+    clips = DATASETS[year.NAME].list_clips(str(raw))
+    assert {(clip.domain, clip.attributes) for clip in clips if clip.split == "train"} == {
+        ("source", "vel_1"),
+        ("source", "vel_2"),
+        ("target", "vel_3"),
+    }
+    assert check.check(str(raw), year.NAME, 16000).all_problems == []
+    stored = open_store(prepared(raw, "paper1"), "paper1")
+    assert [clip.attributes for clip in stored.listed(("saw", "00"), "train")].count("vel_3") == 2
+    sizes = {"train_clips": 2, "test_clips": 1, "seconds": 1, "machine_ids": ["00"]}
+    written = synthetic.generate(tmp_path, layout=year.NAME, machine_types=["rotor"], **sizes)
+    assert written == len(DATASETS[year.NAME].list_clips(str(tmp_path)))
+
+
+def test_a_method_of_waveforms_and_attributes_of_all_types_with_nothing_held_back(raw, tmp_path, capsys):
+    config = as_config(PrototypesRecipe())
+    config.data_dir, config.num_epochs, config.num_runs = prepared(raw, "samples"), 8, 2
+    config.learning_rate, config.batch_size = 0.02, 16
+    printed, measured, notes = go_all_the_way(config, raw, tmp_path, "drill/00", capsys)
+    assert "drill/00, saw/00: 16 normal clips, 0 held back; 6 classes; 1,542 parameters;" in printed
+    assert [row["machine_type"] for row in measured["rows"]] == ["drill", "saw"]
+    assert all(row["mean"]["AUC (source)"] > 0.9 for row in measured["rows"]), measured
+    assert any("held no normal clips back" in note for note in notes)
+
+
+def test_a_method_without_weights_and_steps(raw, tmp_path, capsys):
+    config = as_config(StatisticRecipe())
+    config.data_dir, config.machine_type, config.num_runs = prepared(raw, "paper1"), "drill", 2
+    printed, measured, notes = go_all_the_way(config, raw, tmp_path, "00", capsys)
+    assert "drill/00: 0 normal clips, 8 held back; 0 parameters; no steps" in printed
+    [row] = measured["rows"]
+    assert row["mean"]["AUC (source)"] == row["mean"]["AUC (target)"] == 1.0 and notes == []
+    train_and_keep(config, str(tmp_path / "run"), jax.devices())  # again: nothing is left to do
+    assert "Compiled" not in capsys.readouterr().out
+
+
+def test_a_backend_of_domains_on_the_embeddings_of_a_trained_encoder(raw, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(encoder, "Encoder", lambda products, axis_name, **_: TinyEncoder(products, axis_name))
-    raw = write_sections(tmp_path / "raw", train_clips=12, test_clips=4)
-    prepare(DATASETS["dcase2021"].list_clips(str(raw)), str(tmp_path / "data"), "dcase2021", "paper2")
     config = multitask.get_config("quicktest,without_mixup")
-    config.data_dir, config.machine_type, config.compilation_cache = str(tmp_path / "data"), "drill", ""
-    config.window, config.batch_size, config.num_epochs, config.validation_share = 64, 8, 1, 0.25
+    config.data_dir, config.machine_type, config.domains = prepared(raw, "paper2"), "drill", ()
+    config.window, config.batch_size, config.num_epochs, config.validation_share = 64, 8, 1, 0.5
     config.inlier, config.inlier_p = "nearest", 1
-    workdir = tmp_path / "run"
-    train_and_keep(config, str(workdir), jax.devices())
-    evaluate_workdir(str(workdir))
-    with open(workdir / "scores/result.csv") as file:
-        assert sum(row[:1] == ["drill"] or "source" in row for row in csv.reader(file))
-    assert json.loads((workdir / "metrics.json").read_text())["inlier"] == "nearest"
-    clips = str(raw / "eval_data/drill/train")
-    model = export.export_workdir(str(workdir), str(tmp_path / "out"), 0.1, ["cpu"], machine_id="03", check=clips)
-    assert model["check"]["share_of_range"] <= export.TOLERANCE and model["threshold"] == pytest.approx(
-        json.loads((workdir / "threshold.json").read_text())["thresholds"]["drill/03"]
-    )
-    assert write_page([str(workdir)], str(tmp_path / "page.html")) == []
+    _, measured, _ = go_all_the_way(config, raw, tmp_path, "00", capsys)
+    assert measured["inlier"] == "nearest"
 
 
-@dataclasses.dataclass(frozen=True)
-class Classifier:
-    """A linear classifier of machines on the mean log-mel of a window; the score is the own machine's surprise."""
-
-    machines: int
-    window: int
-    n_mels: int
-
-    def init(self, key):
-        return {"kernel": 0.01 * jax.random.normal(key, (self.n_mels, self.machines))}, {}
-
-    def _log_shares(self, params, log_mels):
-        return jax.nn.log_softmax(log_mels.astype(jnp.float32).mean(1) / 50 @ params["kernel"])
-
-    def loss(self, params, batch_stats, batch, key, progress):
-        surprise = optax.softmax_cross_entropy_with_integer_labels(
-            self._log_shares(params, batch["features"]), batch["product"]
-        )
-        return surprise.mean(), (batch_stats, {"surprise": surprise.mean()})
-
-    def outputs(self, params, batch_stats, log_mels, product):
-        return {"score": -jnp.take_along_axis(self._log_shares(params, log_mels), product[:, None], 1)[:, 0]}
-
-    def starts(self, frames):
-        return np.arange(0, frames - self.window + 1, self.window)
-
-
-@dataclasses.dataclass(frozen=True)
-class ClassifierRecipe(Recipe):
-    """All machines of all types at once, nothing held back."""
-
-    method: str = "classifier"
-    title: ClassVar[str] = "a classifier of machines"
-    window: int = key(16, within=(1, 100))
-
-    @property
-    def sampler(self):
-        return EveryWindow(self.window)
-
-    @property
-    def schedule(self):
-        return OneCycle(self.learning_rate)
-
-    def build(self, machines, classes):
-        return Classifier(machines, self.window, self.n_mels)
-
-
-def test_a_method_of_all_machines_at_once_goes_from_recordings_to_results_export_and_page(
-    data_dir, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.setitem(METHODS, "classifier", ClassifierRecipe)
-    config = as_config(ClassifierRecipe())
-    config.data_dir, config.compilation_cache, config.num_epochs = str(data_dir), "", 30
-    config.learning_rate, config.batch_size, config.num_runs = 0.1, 16, 2
-    workdir = tmp_path / "run"
-    train_and_keep(config, str(workdir))
-    assert "drill/00, drill/01: 22 normal clips, 0 held back;" in capsys.readouterr().out
-    evaluate_workdir(str(workdir))
-    [row] = [one for one in json.loads((workdir / "metrics.json").read_text())["rows"] if one["machine_id"] == "00"]
-    assert row["mean"]["AUC"] > 0.9  # the tone of another machine is heard
-    assert (workdir / "scores/result.csv").exists()
-    out = str(tmp_path / "out")
-    model = export.export_workdir(str(workdir), out, 0.1, ["cpu"], machine_id="00")
-    assert model["check"]["share_of_range"] <= export.TOLERANCE and model["threshold"] is None
-    [note] = write_page([str(workdir)], str(tmp_path / "page.html"))
-    assert "no normal clips" in note and "a classifier of machines" in (tmp_path / "page.html").read_text()
+def test_features_of_another_rank_are_refused_by_name(raw, tmp_path):
+    config = as_config(StatisticRecipe())
+    config.data_dir, config.features = str(tmp_path), "samples"
+    with pytest.raises(Exception, match="config.features='samples' was given, which statistic cannot take: .*paper1"):
+        train_and_keep(config, str(tmp_path / "run"))

@@ -17,7 +17,7 @@ from asd_jax.datasets import synthetic
 
 _OUT = flags.DEFINE_string("out", None, "Folder to write to.", required=True)
 _LAYOUT = flags.DEFINE_enum(
-    "layout", "dcase2020", list(synthetic.LAYOUTS), "dcase2021 adds a target domain, with 3 training clips per machine."
+    "layout", "dcase2020", synthetic.layouts(), "dcase2021 adds a target domain, with 3 training clips per machine."
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Another seed, another set of machines.", lower_bound=0)
 _TYPES = flags.DEFINE_list("machine_types", list(synthetic.MACHINE_TYPES), "Machine types.")

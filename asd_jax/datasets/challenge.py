@@ -24,7 +24,7 @@ class ClipFolder:
         part: "dev" (below `dev_data`) or "eval" (below `eval_data`).
         name: "train", or another name for a folder of test clips.
         pattern: a regular expression for file names without extension. Its groups are `id`, the machine ID; `label`,
-            which may match nothing; and `domain`, where the year has domains.
+            which may match nothing; `domain` and `attributes`, where the year has them.
         expected: the pattern as told to people, with XX for the ID.
     """
 
@@ -91,6 +91,7 @@ def list_clips(
                         domain=fields.get("domain", "source"),
                         part=folder.part,
                         group=groups[machine_type],
+                        attributes=fields.get("attributes") or "",
                     )
                 )
     if not clips:

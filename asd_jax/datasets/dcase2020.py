@@ -9,7 +9,9 @@ from pathlib import Path
 
 from asd_jax.datasets import challenge
 from asd_jax.datasets.clips import Clip
-from asd_jax.datasets.dataset import Dataset, flat_counts
+from asd_jax.datasets.dataset import Dataset, MadeUp, MadeUpClip, flat_counts
+from asd_jax.datasets.labels import LIST
+from asd_jax.measures.score_files import ScoreFiles
 
 GROUPS = {
     "fan": "MIMII",
@@ -95,13 +97,24 @@ def list_clips(
     return challenge.list_clips(LAYOUT, raw, challenge.read_labels(raw), machine_types, groups, misfits)
 
 
+def _made_up_name(clip: MadeUpClip) -> tuple[str, dict[str, str]]:
+    folder = f"{clip.part}_data/{clip.machine_type}/{clip.split}"
+    labelled = f"{clip.label_word}_id_{clip.machine_id}_{clip.counter:08d}.wav"
+    if clip.is_labelled:
+        return f"{folder}/{labelled}", {}
+    unlabelled = f"id_{clip.machine_id}_{clip.number:08d}.wav"
+    return f"{folder}/{unlabelled}", {LIST: f"{unlabelled},{labelled},{clip.label}"}
+
+
 DATASET = Dataset(
     name="dcase2020",
     list_clips=list_clips,
     mono=True,
+    score_files=ScoreFiles(),
     machine_types=tuple(GROUPS),
     counts=flat_counts(CLIP_COUNTS),
     seconds=CLIP_SECONDS,
     archives=ARCHIVES,
     expected=challenge.expected(LAYOUT),
+    made_up=MadeUp(("source",), _made_up_name),
 )

@@ -13,8 +13,10 @@ from pathlib import Path
 from asd_jax.base.errors import UserError
 from asd_jax.datasets import challenge
 from asd_jax.datasets.clips import Clip
-from asd_jax.datasets.dataset import Dataset, flat_counts
-from asd_jax.datasets.labels import LabelList, read_rows, without_extension
+from asd_jax.datasets.dataset import Dataset, MadeUp, MadeUpClip, flat_counts
+from asd_jax.datasets.labels import LIST, LabelList, read_rows, without_extension
+from asd_jax.measures.challenge import HarmonicMeasures
+from asd_jax.measures.score_files import ScoreFiles
 
 GROUPS = {
     "fan": "MIMII DUE",
@@ -66,7 +68,7 @@ ARCHIVES = {
     ("eval", "test"): "eval_data_{}_test.zip (Zenodo record 4884786)",
 }
 
-_END = r"\d+(?:_.*)?"  # a counter, and attributes: anything
+_END = r"\d+(?:_(?P<attributes>.*))?"  # a counter, and attributes: anything
 _TRAIN = (
     rf"section_(?P<id>\d+)_(?P<domain>source|target)_train_(?P<label>normal)_{_END}",
     "section_XX_source_train_normal_NNNN_<attributes>",
@@ -150,14 +152,33 @@ def _read_ground_truth(path: Path) -> dict[str, int]:
     return labels
 
 
+def _made_up_name(clip: MadeUpClip) -> tuple[str, dict[str, str]]:
+    folder = f"{clip.part}_data/{clip.machine_type}"
+    prefix = f"section_{clip.machine_id}_{clip.domain}_{clip.split}"
+    if clip.split == "train":
+        attribute = {"source": "condition_1", "target": "condition_2"}[clip.domain]
+        return f"{folder}/train/{prefix}_{clip.label_word}_{clip.counter:04d}_{attribute}.wav", {}
+    folder = f"{folder}/{clip.domain}_test"
+    if clip.is_labelled:
+        return f"{folder}/{prefix}_{clip.label_word}_{clip.counter:04d}.wav", {}
+    unlabelled = f"{prefix}_{clip.number:04d}.wav"
+    return f"{folder}/{unlabelled}", {
+        LIST: f"{unlabelled},{prefix}_{clip.label_word}_{clip.number:04d}.wav",
+        f"ground_truth_data/ground_truth_{clip.machine_type}_{prefix}.csv": f"{unlabelled},{clip.label}",
+    }
+
+
 DATASET = Dataset(
     name="dcase2021",
     list_clips=list_clips,
     mono=True,
     by_domain=True,
+    score_files=ScoreFiles("section_{id}_{domain}_test", place=("section", "domain")),
+    measures=HarmonicMeasures(),
     machine_types=tuple(GROUPS),
     counts={key: counts for domain in DOMAINS for key, counts in flat_counts(CLIP_COUNTS[domain], domain).items()},
     seconds=CLIP_SECONDS,
     archives=ARCHIVES,
     expected=challenge.expected(LAYOUT),
+    made_up=MadeUp(DOMAINS, _made_up_name),
 )

@@ -10,6 +10,9 @@ from etils import epath
 
 from asd_jax.base.errors import UserError
 
+LIST = "eval_data_list.csv"
+"""The file of the evaluation clips' labels in the challenge of 2020 and 2021."""
+
 _LABELS = {"normal": 0, "anomaly": 1}
 
 LabelList = dict[str, dict[str, int]]
@@ -57,6 +60,12 @@ def label_in_name(name: str) -> int | None:
     """0 or 1 by the first `normal` or `anomaly` between the underscores and slashes of a clip's name; else None."""
     words = re.split("[_/]", without_extension(name))
     return next((_LABELS[word] for word in words if word in _LABELS), None)
+
+
+def domain_in_name(name: str) -> str:
+    """ "source" or "target" by the first of them among the words of a clip's name; else "source"."""
+    words = re.split("[_/]", without_extension(name))
+    return next((word for word in words if word in ("source", "target")), "source")
 
 
 def read_rows(path: epath.PathLike) -> Iterator[tuple[int, list[str]]]:

@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
@@ -13,29 +12,18 @@ import soundfile
 from asd_jax.base.errors import UserError
 from asd_jax.base.files import check_own, write_atomically
 from asd_jax.base.progress import tqdm
+from asd_jax.datasets import DATASETS
+from asd_jax.datasets.dataset import MadeUpClip
+from asd_jax.datasets.labels import LIST
 from asd_jax.datasets.synthetic_sound import MACHINE_TYPES, SAMPLE_RATE, generator, waveform
 
 TARGET_TRAIN_CLIPS = 3
 """Of each machine, as in DCASE 2021."""
 
-_LIST = "eval_data_list.csv"
 
-
-@dataclass(frozen=True)
-class _Clip:
-    machine_type: str
-    machine_id: str
-    part: str
-    domain: str
-    split: str
-    label: int
-    counter: int  # among the clips that have all of the above
-    number: int  # among the test clips of both labels
-
-    @property
-    def is_labelled(self) -> bool:
-        """Whether the name of its file may tell the label."""
-        return (self.part, self.split) != ("eval", "test")
+def layouts() -> list[str]:
+    """The data sets that can be made up."""
+    return [name for name, dataset in DATASETS.items() if dataset.made_up]
 
 
 def generate(
@@ -64,8 +52,8 @@ def generate(
             this set.
     """
     out, machine_types, machine_ids = Path(out), list(dict.fromkeys(machine_types)), list(dict.fromkeys(machine_ids))
-    if layout not in LAYOUTS:
-        raise UserError(f"There is no synthetic layout {layout!r}: choose from {', '.join(LAYOUTS)}.")
+    if layout not in layouts():
+        raise UserError(f"There is no synthetic layout {layout!r}: choose from {', '.join(layouts())}.")
     for machine_type in machine_types:
         if machine_type not in MACHINE_TYPES:
             raise UserError(
@@ -75,14 +63,14 @@ def generate(
         if not re.fullmatch(r"[0-9]{2}", machine_id):
             raise UserError(f"The machine ID {machine_id!r} is not two digits: write it like 00 or 13.")
 
-    domains, name = LAYOUTS[layout]
-    clips, lists = {}, {_LIST: []}
+    made_up = DATASETS[layout].made_up
+    clips, lists = {}, {LIST: []}
     for machine_type in machine_types:
-        lists[_LIST].append(machine_type)
+        lists[LIST].append(machine_type)
         for index, machine_id in enumerate(machine_ids):
             part = "dev" if index < (len(machine_ids) + 1) // 2 else "eval"
-            for clip in _contents(seed, machine_type, machine_id, part, domains, train_clips, test_clips):
-                path, rows = name(clip)
+            for clip in _contents(seed, machine_type, machine_id, part, made_up.domains, train_clips, test_clips):
+                path, rows = made_up.name(clip)
                 clips[out / path] = clip
                 for file, row in rows.items():
                     lists.setdefault(file, []).append(row)
@@ -122,46 +110,14 @@ def _contents(
     domains: Sequence[str],
     train_clips: int,
     test_clips: int,
-) -> Iterator[_Clip]:
+) -> Iterator[MadeUpClip]:
     """Yields every clip of one machine."""
     for domain in domains:
         machine = (machine_type, machine_id, part, domain)
         for counter in range(train_clips if domain == "source" else TARGET_TRAIN_CLIPS):
-            yield _Clip(*machine, "train", 0, counter, counter)
+            yield MadeUpClip(*machine, "train", 0, counter, counter)
         for counter in range(test_clips):
             # In pairs of a normal and an anomalous clip, in random order, so that more clips follow the former.
             swapped = generator(seed, machine_type, machine_id, "order", counter).integers(2)
             for label in (0, 1):
-                yield _Clip(*machine, "test", label, counter, 2 * counter + (label ^ swapped))
-
-
-def _name_2020(clip: _Clip) -> tuple[str, dict[str, str]]:
-    """The clip's file, and the row about it in each list of labels."""
-    folder = f"{clip.part}_data/{clip.machine_type}/{clip.split}"
-    labelled = f"{'anomaly' if clip.label else 'normal'}_id_{clip.machine_id}_{clip.counter:08d}.wav"
-    if clip.is_labelled:
-        return f"{folder}/{labelled}", {}
-    unlabelled = f"id_{clip.machine_id}_{clip.number:08d}.wav"
-    return f"{folder}/{unlabelled}", {_LIST: f"{unlabelled},{labelled},{clip.label}"}
-
-
-def _name_2021(clip: _Clip) -> tuple[str, dict[str, str]]:
-    """The clip's file, and the row about it in each list of labels."""
-    folder = f"{clip.part}_data/{clip.machine_type}"
-    prefix = f"section_{clip.machine_id}_{clip.domain}_{clip.split}"
-    label = "anomaly" if clip.label else "normal"
-    if clip.split == "train":
-        attribute = {"source": "condition_1", "target": "condition_2"}[clip.domain]
-        return f"{folder}/train/{prefix}_{label}_{clip.counter:04d}_{attribute}.wav", {}
-    folder = f"{folder}/{clip.domain}_test"
-    if clip.is_labelled:
-        return f"{folder}/{prefix}_{label}_{clip.counter:04d}.wav", {}
-    unlabelled = f"{prefix}_{clip.number:04d}.wav"
-    return f"{folder}/{unlabelled}", {
-        _LIST: f"{unlabelled},{prefix}_{label}_{clip.number:04d}.wav",
-        f"ground_truth_data/ground_truth_{clip.machine_type}_{prefix}.csv": f"{unlabelled},{clip.label}",
-    }
-
-
-LAYOUTS = {"dcase2020": (("source",), _name_2020), "dcase2021": (("source", "target"), _name_2021)}
-"""Name -> domains, and what a clip's file is called."""
+                yield MadeUpClip(*machine, "test", label, counter, 2 * counter + (label ^ swapped))

@@ -4,7 +4,6 @@ choose_inlier: the inlier model of a workdir, chosen on development machines.
 ensemble: several detectors as one.
 evaluate: a trained workdir on its test clips.
 inlier_grid: how well every inlier model does.
-metrics: AUC, pAUC, decisions, means.
 results: measures of score files, as tables and result.csv.
 score_files: the challenges' score files.
 """

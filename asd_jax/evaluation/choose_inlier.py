@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from asd_jax.base.errors import UserError
 from asd_jax.base.files import write_atomically
 from asd_jax.datasets.clips import Machine
-from asd_jax.evaluation import inlier_grid, metrics
+from asd_jax.evaluation import inlier_grid
 from asd_jax.evaluation.results import format_table
+from asd_jax.measures import metrics
 from asd_jax.recipes.workdir import Workdir
 from asd_jax.scoring.scorer import load_embeddings
 
@@ -72,7 +73,7 @@ def _over_runs(rows: Sequence[inlier_grid.GridRow]) -> inlier_grid.GridRow:
         {i: metrics.arithmetic_mean([[getattr(row, name)[i]] for row in rows])[0] for i in rows[0].auc}
         for name in ("auc", "pauc")
     )
-    mean = metrics.official_score(list(auc.values()), list(pauc.values()))
+    mean = metrics.harmonic_mean_of_all(list(auc.values()), list(pauc.values()))
     return inlier_grid.GridRow(rows[0].kind, rows[0].p, auc, pauc, mean)
 
 

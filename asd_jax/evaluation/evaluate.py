@@ -17,7 +17,8 @@ from asd_jax.datasets import DATASETS
 from asd_jax.datasets.clips import StoredClip
 from asd_jax.datasets.labels import read_label_list, without_extension
 from asd_jax.evaluation.results import Results, evaluate, format_table, write_result_csv
-from asd_jax.evaluation.score_files import ScoreSet, file_name, write_scores
+from asd_jax.evaluation.score_files import ScoreSet, write_scores
+from asd_jax.measures import metrics
 from asd_jax.recipes.workdir import Workdir
 from asd_jax.records.store import Store, open_store
 from asd_jax.scoring.scorer import Clips, Scorer
@@ -43,8 +44,8 @@ def evaluate_workdir(
 ) -> str:
     """Scores the test clips of the workdir's machines and measures the scores.
 
-    Writes WORKDIR/scores/anomaly_score_<type>_id_<ID>.csv, the mean of the runs' scores, for the layout of 2021 a file
-    for each section and domain, with decisions beside it where normal clips were held back; and result.csv, their
+    Writes WORKDIR/scores/anomaly_score_<type>_....csv, the mean of the runs' scores, called as the data set's challenge
+    calls them, where it has domains with decisions beside it if normal clips were held back; and result.csv, their
     measures. run_<N>/ beside them holds the same for every run; WORKDIR/metrics.json has all measures, with mean and
     standard deviation over the runs, and how long scoring took, with reading and compiling, and the steps of the
     training. metrics.json and scores/origin.json say after which step of the training each run had the weights. Clips
@@ -82,19 +83,20 @@ def evaluate_workdir(
         "training_seconds": _training_seconds(folder),
     }
     took = _told(times, len(clips), recipe.num_runs)
-    by_section = DATASETS[store.find(clips[0].machine).dataset].by_domain
+    dataset = DATASETS[store.find(clips[0].machine).dataset]
+    files = dataset.score_files
     listed = {} if labels_csv is None else read_label_list(labels_csv)
     groups: dict[_Group, list[int]] = {}
     for i, clip in enumerate(clips):
-        groups.setdefault((*clip.machine, clip.domain if by_section else None), []).append(i)
-    names = [posixpath.basename(clip.name) if by_section else clip.name for clip in clips]
+        groups.setdefault((*clip.machine, clip.domain if files.by_domain else None), []).append(i)
+    names = [clip.name if files.paths else posixpath.basename(clip.name) for clip in clips]
     labels = [
         listed.get(clip.machine[0], {}).get(without_extension(name), clip.label)
         for name, clip in zip(names, clips, strict=True)
     ]
 
     of_scores, metrics_file = folder.scores(trained.suffix), folder.metrics(trained.suffix)
-    decisions = _decisions(scorer, clips, scores.mean(0)) if by_section else None
+    decisions = _decisions(scorer, clips, scores.mean(0)) if dataset.by_domain else None
     for unfinished in (of_scores / ORIGIN, metrics_file):
         unfinished.unlink(missing_ok=True)  # of an earlier call, maybe with other weights or labels
     for (machine_type, machine_id, domain), members in groups.items():
@@ -102,7 +104,7 @@ def evaluate_workdir(
         columns += [(row, of_scores / f"run_{run}", "anomaly_score") for run, row in enumerate(scores)]
         columns += [(decisions, of_scores, "decision_result")] if decisions is not None else []
         for column, where, what in columns:
-            path = where / file_name(what, (machine_type, machine_id), domain)
+            path = where / files.file(what, machine_type, machine_id, domain)
             write_scores(path, [(names[i], column[i].item()) for i in members])
 
     write_atomically(of_scores / ORIGIN, json.dumps(scorer.origin, indent=2) + "\n")
@@ -122,19 +124,20 @@ def evaluate_workdir(
         for (machine_type, machine_id, domain), members in labelled.items():
             columns = [tuple(column[i] for i in members) for column in (names, labels, row.tolist())]
             decided = None if decisions is None else tuple(int(decisions[i]) for i in members)
-            sets.append(ScoreSet(machine_type, machine_id, domain, *columns, decided))
-        return evaluate(sets)
+            domains = tuple(clips[i].domain for i in members)
+            sets.append(ScoreSet(machine_type, machine_id, domain, *columns, decided, domains))
+        return evaluate(dataset, sets)
 
     runs, together = [measure(row) for row in scores], measure(scores.mean(0), decisions)
     write_result_csv(together, of_scores / "result.csv")
     for run, results in enumerate(runs):
         write_result_csv(results, of_scores / f"run_{run}" / "result.csv")
-    summary = _summary(runs, together)
+    summary = _summary(runs, together, dataset.measures.columns)
     measured = sum(map(len, labelled.values()))
     about = scorer.origin | {"num_steps": folder.summary.num_steps}
     about |= {"clips": len(clips), "labelled_clips": measured}
     write_atomically(metrics_file, json.dumps(about | times | summary, indent=2) + "\n")
-    return f"{_table(summary)}\n{took}\nWrote {of_scores} and {metrics_file}"
+    return f"{_table(summary, dataset.measures.columns)}\n{took}\nWrote {of_scores} and {metrics_file}"
 
 
 def is_scored(scorer: Scorer) -> bool:
@@ -194,7 +197,7 @@ def _decisions(scorer: Scorer, clips: Sequence[StoredClip], scores: np.ndarray) 
     )
 
 
-def _summary(runs: Sequence[Results], together: Results) -> dict:
+def _summary(runs: Sequence[Results], together: Results, columns: Sequence[str]) -> dict:
     """The measures of every machine ID and domain, and their harmonic means over them."""
 
     def over_runs(values: Sequence[dict[str, float]], mean_score: dict[str, float]) -> dict:
@@ -207,11 +210,13 @@ def _summary(runs: Sequence[Results], together: Results) -> dict:
         }
 
     def of_row(results: Results, index: int) -> dict[str, float]:
-        return {"AUC": results.rows[index].auc, "pAUC": results.rows[index].pauc}
+        return dict(zip(columns, results.rows[index].values, strict=False))  # without those of decisions
 
     def of_means(results: Results) -> dict[str, float]:
-        auc, pauc = results.means.harmonic[:2]
-        return {"AUC": auc, "pAUC": pauc, "AUC and pAUC": results.official_score}
+        of_columns = list(zip(*(row.values for row in results.rows), strict=True))[: len(columns)]
+        means = dict(zip(columns, results.means.harmonic, strict=False))
+        together = {" and ".join(columns): metrics.harmonic_mean_of_all(*of_columns)}
+        return means | together | {"official score": results.official_score}
 
     rows = [
         {"machine_type": row.machine_type, "machine_id": row.machine_id, "domain": row.domain}
@@ -221,7 +226,10 @@ def _summary(runs: Sequence[Results], together: Results) -> dict:
     return {"rows": rows, "harmonic_mean": over_runs([of_means(results) for results in runs], of_means(together))}
 
 
-def _table(summary: dict) -> str:
+def _table(summary: dict, columns: Sequence[str]) -> str:
+    def values(measured: dict[str, float]) -> list[float]:
+        return [measured[name] for name in columns]
+
     lines = []
     parts = [
         ((row["machine_type"], f"{row['machine_id']} {row['domain'] or ''}".strip()), row) for row in summary["rows"]
@@ -232,13 +240,9 @@ def _table(summary: dict) -> str:
             ((*types, "harmonic mean") if len(types) == 1 else ("all", "harmonic mean"), summary["harmonic_mean"])
         )
     for name, part in parts:
-        lines += [[*name, f"run {run}", *_pair(values)] for run, values in enumerate(part["runs"])]
+        lines += [[*name, f"run {run}", *values(one)] for run, one in enumerate(part["runs"])]
         if len(part["runs"]) > 1:
-            lines.append([*name, "mean over runs", *_pair(part["mean"])])
-            lines.append([*name, "standard deviation", *_pair(part["std"])])
-            lines.append([*name, "mean score of the runs", *_pair(part["mean_score"])])
-    return format_table(["machine type", "ID", "", "AUC", "pAUC"], lines)
-
-
-def _pair(values: dict[str, float]) -> tuple[float, float]:
-    return values["AUC"], values["pAUC"]
+            lines.append([*name, "mean over runs", *values(part["mean"])])
+            lines.append([*name, "standard deviation", *values(part["std"])])
+            lines.append([*name, "mean score of the runs", *values(part["mean_score"])])
+    return format_table(["machine type", "ID", "", *columns], lines)

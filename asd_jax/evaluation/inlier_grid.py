@@ -9,7 +9,7 @@ from asd_jax.backends import BACKENDS, models
 from asd_jax.backends.embeddings import Embeddings
 from asd_jax.base.errors import UserError
 from asd_jax.datasets.clips import Machine
-from asd_jax.evaluation import metrics
+from asd_jax.measures import metrics
 
 POINTS = (1, 2, 4, 8, 16, 32, 64)
 """The values of p that are tried."""
@@ -75,5 +75,5 @@ def _measure(fit_on: Embeddings, dev: Embeddings, kind: str, p: int, seed: int) 
         mine = (clips.machine_type == machine[0]) & (clips.machine_id == machine[1])
         auc[machine] = metrics.auc(clips.label[mine], clips.score[mine])
         pauc[machine] = metrics.pauc(clips.label[mine], clips.score[mine])
-    mean = metrics.official_score(list(auc.values()), list(pauc.values()))
+    mean = metrics.harmonic_mean_of_all(list(auc.values()), list(pauc.values()))
     return GridRow(kind, p, auc, pauc, mean)

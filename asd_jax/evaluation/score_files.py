@@ -4,35 +4,38 @@ import csv
 import dataclasses
 import io
 import math
-import re
 from collections.abc import Callable, Iterable
 
 from etils import epath
 
 from asd_jax.base.errors import UserError, is_one_line
 from asd_jax.base.files import write_atomically
-from asd_jax.datasets.clips import Machine
-from asd_jax.datasets.labels import LabelList, label_in_name, read_label_list, read_rows, without_extension
-
-_LAYOUT_2021 = re.compile(
-    r"anomaly_score_(?P<type>.+)_(?P<prefix>section_(?P<id>.+)_(?P<domain>source|target)_test)\.csv"
+from asd_jax.datasets import DATASETS
+from asd_jax.datasets.dataset import Dataset
+from asd_jax.datasets.labels import (
+    LabelList,
+    domain_in_name,
+    label_in_name,
+    read_label_list,
+    read_rows,
+    without_extension,
 )
-_LAYOUT_2020 = re.compile(r"anomaly_score_(?P<type>.+)_(?P<prefix>id_(?P<id>.+))\.csv")
-_LAYOUTS = "anomaly_score_<type>_id_<ID>.csv or anomaly_score_<type>_section_<section>_<source|target>_test.csv"
+from asd_jax.measures.challenge import ScoredClips
 
 
 @dataclasses.dataclass(frozen=True)
 class ScoreSet:
-    """The scored test clips of one machine ID (DCASE 2020), or of one section and domain (DCASE 2021).
+    """The scored test clips of one machine ID or section, and of one domain where each has its own file.
 
     Attributes:
         machine_type: "fan", "pump", ...
         machine_id: machine ID or section, "00".
-        domain: "source" or "target"; None in the layout of 2020, which knows no domains.
+        domain: "source" or "target"; None where the file is not of one domain.
         names: [N] clip names without extension, sorted.
         labels: [N], 0 normal, 1 anomaly.
         scores: [N] anomaly scores, larger is more anomalous.
         decisions: [N], 0 normal, 1 anomaly; None where the system made none.
+        domains: [N], "source" or "target", where the file is not of one domain.
     """
 
     machine_type: str
@@ -42,16 +45,13 @@ class ScoreSet:
     labels: tuple[int, ...]
     scores: tuple[float, ...]
     decisions: tuple[int, ...] | None = None
+    domains: tuple[str, ...] = ()
 
-
-def file_name(what: str, machine: Machine, domain: str | None) -> str:
-    """What the file of "anomaly_score" or "decision_result" of a machine's test clips is called.
-
-    In the layout of 2021 where there is a domain, else in that of 2020.
-    """
-    machine_type, machine_id = machine
-    end = f"section_{machine_id}_{domain}_test.csv" if domain else f"id_{machine_id}.csv"
-    return f"{what}_{machine_type}_{end}"
+    @property
+    def clips(self) -> ScoredClips:
+        """What is measured."""
+        domains = self.domains or (self.domain or "source",) * len(self.names)
+        return ScoredClips(self.labels, self.scores, domains, self.decisions)
 
 
 def write_scores(path: epath.PathLike, rows: Iterable[tuple[str, float]]) -> None:
@@ -64,15 +64,17 @@ def write_scores(path: epath.PathLike, rows: Iterable[tuple[str, float]]) -> Non
     write_atomically(path, text.getvalue())
 
 
-def read_score_directory(folder: epath.PathLike, labels_csv: epath.PathLike | None = None) -> list[ScoreSet]:
-    """All score files of a folder, in the layout of DCASE 2020 (by ID) or 2021 (by section and domain).
+def read_score_directory(
+    folder: epath.PathLike, labels_csv: epath.PathLike | None = None
+) -> tuple[Dataset, list[ScoreSet]]:
+    """All score files of a folder, and the data set whose names they bear.
 
     A clip's label is the one in `labels_csv`, else the first `normal` or `anomaly` between the underscores of its name.
     Decisions are read from `decision_result_...csv` beside `anomaly_score_...csv`. Clips match by name without
     extension, so that the scores of `.flac` files fit a list of `.wav` files.
 
     Args:
-        folder: holds `anomaly_score_<type>_id_<ID>.csv` or `anomaly_score_<type>_section_<section>_<domain>_test.csv`.
+        folder: holds `anomaly_score_<type>_...csv` as a data set's `score_files` say.
         labels_csv: `eval_data_list.csv`, see `read_label_list`.
 
     Raises:
@@ -81,23 +83,40 @@ def read_score_directory(folder: epath.PathLike, labels_csv: epath.PathLike | No
     """
     folder = epath.Path(folder)
     if not folder.is_dir():
-        raise UserError(f"There is no folder {folder}: name one that holds {_LAYOUTS}.")
+        raise UserError(f"There is no folder {folder}: name one that holds {_expected()}.")
     listed = {} if labels_csv is None else read_label_list(labels_csv)
     paths = sorted(folder.glob("anomaly_score_*.csv"))
     if not paths:
-        raise UserError(f"No score file in {folder}: expected {_LAYOUTS}.")
-    score_sets = [_read_score_set(path, listed, labels_csv) for path in paths]
-    _check_alike(folder, paths, [s.domain is not None for s in score_sets], "has a section and a domain in its name")
+        raise UserError(f"No score file in {folder}: expected {_expected()}.")
+    datasets = [_dataset_of(path) for path in paths]
+    if others := [path for path, one in zip(paths, datasets, strict=True) if one != datasets[0]]:
+        raise UserError(
+            f"In {folder}, {paths[0].name} is called as the score files of {datasets[0].name} and {others[0].name} is "
+            "not: make all score files alike."
+        )
+    score_sets = [_read_score_set(path, datasets[0], listed, labels_csv) for path in paths]
     _check_alike(folder, paths, [s.decisions is not None for s in score_sets], "has a decision_result file beside it")
-    return score_sets
+    return datasets[0], score_sets
 
 
-def _read_score_set(path: epath.Path, listed: LabelList, labels_csv: epath.PathLike | None) -> ScoreSet:
-    # The layout of 2021 first, and greedy types: a machine type may itself hold "_id_" or "_section_".
-    match = _LAYOUT_2021.fullmatch(path.name) or _LAYOUT_2020.fullmatch(path.name)
-    if match is None or not is_one_line(path.name):
-        raise UserError(f"The file name {path} does not fit the layout: expected {_LAYOUTS}.")
-    machine_type, prefix = match["type"], match["prefix"]
+def _expected() -> str:
+    return " or ".join(dict.fromkeys(dataset.score_files.expected for dataset in DATASETS.values()))
+
+
+def _dataset_of(path: epath.Path) -> Dataset:
+    """The first data set whose score files are called so, the longest names first."""
+    # A machine type may itself hold "_id_" or "_section_".
+    for dataset in sorted(DATASETS.values(), key=lambda dataset: -len(dataset.score_files.name)):
+        if dataset.score_files.parse(path.name) and is_one_line(path.name):
+            return dataset
+    raise UserError(f"The file name {path} does not fit the layout: expected {_expected()}.")
+
+
+def _read_score_set(
+    path: epath.Path, dataset: Dataset, listed: LabelList, labels_csv: epath.PathLike | None
+) -> ScoreSet:
+    machine_type, machine_id, domain = dataset.score_files.parse(path.name)
+    prefix = dataset.score_files.clips_begin(machine_id, domain)
     scores = read_scores(path, without_extension)
     names = tuple(sorted(scores))
     listed_clips = listed.get(machine_type, {})
@@ -109,19 +128,20 @@ def _read_score_set(path: epath.Path, listed: LabelList, labels_csv: epath.PathL
         else:
             advice = f"neither its name nor the {machine_type} rows of {labels_csv} say whether it is normal"
         raise UserError(f"Clip {name} in {path} has no label: {advice}.")
-    missing = [name for name in listed_clips if name.startswith(f"{prefix}_") and name not in scores]
+    missing = [name for name in listed_clips if name.startswith(prefix) and name not in scores]
     if missing:
         raise UserError(
             f"{path} lacks {len(missing)} of the clips that {labels_csv} lists, such as {missing[0]}: score them all."
         )
     return ScoreSet(
         machine_type,
-        machine_id=match["id"],
-        domain=match.groupdict().get("domain"),
+        machine_id,
+        domain,
         names=names,
         labels=tuple(labels),
         scores=tuple(scores[name] for name in names),
         decisions=_read_decisions(path, names),
+        domains=() if domain or not dataset.by_domain else tuple(map(domain_in_name, names)),
     )
 
 

@@ -12,12 +12,14 @@ import numpy as np
 from etils import epath
 
 from asd_jax.base.errors import UserError
+from asd_jax.datasets import DATASETS
 from asd_jax.datasets.clips import Machine, StoredClip
 from asd_jax.datasets.labels import LabelList, label_in_name, read_label_list, without_extension
-from asd_jax.evaluation import metrics
 from asd_jax.evaluation.evaluate import evaluate_workdir, is_scored
-from asd_jax.evaluation.score_files import file_name, read_scores
+from asd_jax.evaluation.score_files import read_scores
+from asd_jax.measures import metrics
 from asd_jax.methods import Recipe
+from asd_jax.methods.recipe import DOMAINS
 from asd_jax.recipes.workdir import Summary, Workdir
 from asd_jax.records.store import UNLABELLED, Store, open_store
 from asd_jax.scoring.held_back import held_back_scores
@@ -220,9 +222,10 @@ def _parts(
 ) -> list[Part]:
     """A machine's parts that are scored."""
     found = []
-    for domain in (None, "source", "target"):
-        name = file_name("anomaly_score", machine, domain)
-        if not (folder / name).exists():
+    layouts = dict.fromkeys(dataset.score_files for dataset in DATASETS.values())
+    for files, domain in ((one, domain) for one in layouts for domain in (DOMAINS if one.by_domain else (None,))):
+        name = files.file("anomaly_score", *machine, domain)
+        if not (folder / name).exists() or any(part.domain == domain for part in found):
             continue
         by_run = [read_scores(folder / f"run_{run}" / name) for run in range(runs)]
         names = tuple(sorted(by_run[0]))
@@ -232,18 +235,18 @@ def _parts(
                 "with this workdir again."
             )
         scores = np.array([[row[clip] for clip in names] for row in by_run])
-        clips = _stored(store, machine, domain)
+        clips = _stored(store, machine, domain, files.paths)
         labels = np.array([_label(clip, listed.get(machine[0], {}), clips.get(clip)) for clip in names])
         found.append(Part(machine, domain, names, scores, labels, threshold, clips))
     return found
 
 
-def _stored(store: Store | None, machine: Machine, domain: str | None) -> dict[str, StoredClip]:
-    """The test clips in the records, by their names in the score files: those of 2021 are without folders."""
+def _stored(store: Store | None, machine: Machine, domain: str | None, paths: bool) -> dict[str, StoredClip]:
+    """The test clips in the records, by their names in the score files, which may be paths."""
     if store is None or machine not in store.machines or not store.find(machine).clips.get("test"):
         return {}
     clips = [clip for clip in store.listed(machine, "test") if domain in (None, clip.domain)]
-    return {os.path.basename(clip.name) if domain else clip.name: clip for clip in clips}
+    return {clip.name if paths else os.path.basename(clip.name): clip for clip in clips}
 
 
 def _label(name: str, listed: dict[str, int], clip: StoredClip | None) -> int:

@@ -12,7 +12,7 @@ from importlib import resources
 
 from asd_jax.base.errors import UserError
 from asd_jax.base.files import check_own, write_atomically
-from asd_jax.evaluation.metrics import MAX_FPR
+from asd_jax.measures.metrics import MAX_FPR
 from asd_jax.methods.recipe import HalfOutliers
 from asd_jax.report import findings, markup, pictures, sections
 from asd_jax.report.findings import Findings, Part

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from sklearn.metrics import roc_curve
 
-from asd_jax.evaluation.metrics import MAX_FPR
+from asd_jax.measures.metrics import MAX_FPR
 from asd_jax.report.excerpts import Excerpt
 from asd_jax.studies import figures
 

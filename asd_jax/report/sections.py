@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 
 from asd_jax.backends.embeddings import Embeddings
-from asd_jax.evaluation.metrics import MAX_FPR
+from asd_jax.measures.metrics import MAX_FPR
 from asd_jax.report import excerpts, markup, pictures
 from asd_jax.report.excerpts import Excerpt
 from asd_jax.report.findings import Findings, Part

@@ -18,8 +18,8 @@ from asd_jax.backends import models
 from asd_jax.backends.embeddings import Embeddings
 from asd_jax.backends.models import ClipScores
 from asd_jax.base.errors import UserError
-from asd_jax.evaluation import metrics
 from asd_jax.evaluation.ensemble import Member, ensemble_scores
+from asd_jax.measures import metrics
 from asd_jax.recipes.workdir import Workdir
 from asd_jax.records.store import Store, open_store
 from asd_jax.studies import encoder_pictures, grid, paper2_tables, published, tables, targets

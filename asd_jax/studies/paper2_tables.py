@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from asd_jax.base.files import write_atomically
-from asd_jax.evaluation import metrics
+from asd_jax.measures import metrics
 from asd_jax.studies import published, tables
 from asd_jax.studies.tables import two_digits
 
@@ -64,5 +64,5 @@ def _cells(line: published.Line, machine_types: Sequence[str], measures: Sequenc
 def _ours(measures: Sequence[Measure]) -> str:
     """The mean over the runs of the harmonic mean of all AUCs and pAUCs."""
     runs = [[m for m in measures if m.run == run] for run in sorted({m.run for m in measures})]
-    scores = [metrics.official_score([m.auc for m in run], [m.pauc for m in run]) for run in runs]
+    scores = [metrics.harmonic_mean_of_all([m.auc for m in run], [m.pauc for m in run]) for run in runs]
     return two_digits(100 * statistics.fmean(scores) if scores else None)

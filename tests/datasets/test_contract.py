@@ -7,7 +7,7 @@ import pytest
 
 from asd_jax.base.errors import UserError
 from asd_jax.datasets import DATASETS, is_machine, synthetic
-from asd_jax.evaluation.score_files import file_name, read_score_directory, write_scores
+from asd_jax.evaluation.score_files import read_score_directory, write_scores
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -32,7 +32,7 @@ def test_an_empty_folder_is_told_by_name(name, tmp_path):
         DATASETS[name].list_clips(str(tmp_path))
 
 
-@pytest.mark.parametrize("name", synthetic.LAYOUTS)
+@pytest.mark.parametrize("name", synthetic.layouts())
 def test_made_up_recordings_are_found_again_and_their_score_files_read_as_written(name, tmp_path):
     dataset, sizes = DATASETS[name], {"machine_ids": ["00", "03"], "train_clips": 2, "test_clips": 2, "seconds": 1}
     written = synthetic.generate(tmp_path / "raw", layout=name, machine_types=["rotor"], **sizes)
@@ -43,12 +43,13 @@ def test_made_up_recordings_are_found_again_and_their_score_files_read_as_writte
     assert {clip.label for clip in tests} == {0, 1}
     expected = {}
     for clip in tests:
-        place = (*clip.machine, clip.domain if dataset.by_domain else None)
+        place = (*clip.machine, clip.domain if dataset.score_files.by_domain else None)
         expected.setdefault(place, {})[pathlib.Path(clip.path).stem] = (float(len(expected)), clip.label)
     for (machine_type, machine_id, domain), rows in expected.items():
-        path = tmp_path / file_name("anomaly_score", (machine_type, machine_id), domain)
+        path = tmp_path / dataset.score_files.file("anomaly_score", machine_type, machine_id, domain)
         write_scores(path, [(f"{clip}.wav", score) for clip, (score, _) in rows.items()])
-    found = read_score_directory(tmp_path, tmp_path / "raw" / "eval_data_list.csv")
+    called, found = read_score_directory(tmp_path, tmp_path / "raw" / "eval_data_list.csv")
+    assert called.score_files == dataset.score_files
     assert {(one.machine_type, one.machine_id, one.domain): one for one in found}.keys() == expected.keys()
     for one in found:
         rows = expected[one.machine_type, one.machine_id, one.domain]

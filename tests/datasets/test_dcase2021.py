@@ -7,6 +7,7 @@ from asd_jax.datasets import DATASETS, dcase2021
 from asd_jax.datasets.clips import Clip
 
 TRAIN = "section_00_source_train_normal_0000_strength_1_ambient.wav"
+ATTRIBUTES = "strength_1_ambient"
 LIST = (
     "fan\nsection_03_source_test_0000.wav,section_03_source_test_normal_0000.wav\n"
     "section_03_source_test_0001.wav,section_03_source_test_anomaly_0001.wav\n"
@@ -52,9 +53,10 @@ def test_every_field_comes_from_the_name(tmp_path):
             "train",
             f"{toy}/train/section_05_target_train_normal_0001_anomaly_source_0.5.wav",
             0,
+            attributes="anomaly_source_0.5",
             **train,
         ),
-        Clip("fan", "00", "train", f"{dev}/train/{TRAIN}", 0, **fan),
+        Clip("fan", "00", "train", f"{dev}/train/{TRAIN}", 0, attributes=ATTRIBUTES, **fan),
         Clip("fan", "00", "train", f"{dev}/train/section_00_target_train_normal_0002.flac", 0, domain="target", **fan),
         Clip("fan", "01", "test", f"{dev}/source_test/section_01_source_test_normal_0099.wav", 0, **fan),
         Clip(

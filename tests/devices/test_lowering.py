@@ -21,7 +21,7 @@ OPTIMIZER = AdamW(0.99, 0.0)
 def traced(runs, devices):
     mesh = make_mesh(runs, 8, DEVICES[:devices])
     names = ("progress", "learning_rate", "b1")
-    steps = Steps(mesh, METHOD, OPTIMIZER, False, 1, 8, names, None, np.float16)
+    steps = Steps(mesh, METHOD, OPTIMIZER, False, 1, 8, names, ("product",), (32,), None, np.float16)
     return steps.trace(), jax.eval_shape(init_states(mesh, METHOD, OPTIMIZER), 0, np.arange(runs))
 
 

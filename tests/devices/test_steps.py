@@ -132,5 +132,5 @@ def test_windows_cut_out_on_the_devices_equal_those_that_are_given():
 
 def test_one_program_serves_all_schedules_and_seeds():
     mesh = make_mesh(1, 8, DEVICES[:1])
-    shapes = (sgd, False, 1, 8, ("progress", "learning_rate"), None, np.float32)
+    shapes = (sgd, False, 1, 8, ("progress", "learning_rate"), ("product",), (32,), None, np.float32)
     assert Steps(mesh, DENSE, *shapes).compile() is Steps(mesh, DENSE, *shapes).compile()

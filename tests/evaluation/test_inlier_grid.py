@@ -5,8 +5,9 @@ import pytest
 
 from asd_jax.backends import models
 from asd_jax.base.errors import UserError
-from asd_jax.evaluation import inlier_grid, metrics
+from asd_jax.evaluation import inlier_grid
 from asd_jax.evaluation.inlier_grid import GridRow, best, grid
+from asd_jax.measures import metrics
 from tests.embeddings import join, make, normal
 
 

@@ -15,14 +15,14 @@ def test_scores_are_written_sorted_and_read_back_exactly(tmp_path):
         '"anomaly_a,1.wav",-2.0\nnormal_b.wav,0.3333333333333333\n'
     )
     assert [path.name for path in folder.iterdir()] == ["anomaly_score_fan_id_00.csv"]
-    assert read_score_directory(folder) == [
+    assert read_score_directory(folder)[1] == [
         ScoreSet("fan", "00", None, ("anomaly_a,1", "normal_b"), (1, 0), (-2.0, 1 / 3))
     ]
 
 
 def test_rows_of_blanks_are_no_rows(tmp_path):
     (tmp_path / "anomaly_score_fan_id_00.csv").write_text("\nnormal_b.wav,1\n  \n , \nanomaly_a.wav,2\n,\n")
-    assert read_score_directory(tmp_path) == [
+    assert read_score_directory(tmp_path)[1] == [
         ScoreSet("fan", "00", None, ("anomaly_a", "normal_b"), (1, 0), (2.0, 1.0))
     ]
 
@@ -52,7 +52,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 )
 def test_machine_section_and_domain_come_from_the_file_name(tmp_path, name, expected):
     write_scores(tmp_path / name, [("normal_0.wav", 1.0)])
-    (scores,) = read_score_directory(tmp_path)
+    [scores] = read_score_directory(tmp_path)[1]
     assert (scores.machine_type, scores.machine_id, scores.domain) == expected
 
 
@@ -61,7 +61,7 @@ def test_decisions_are_matched_by_name(tmp_path):
         tmp_path / "anomaly_score_fan_section_00_source_test.csv", [("normal_0.wav", 1.0), ("anomaly_1.wav", 2)]
     )
     (tmp_path / "decision_result_fan_section_00_source_test.csv").write_text("normal_0.wav,0\nanomaly_1.wav,1\n")
-    (scores,) = read_score_directory(tmp_path)
+    [scores] = read_score_directory(tmp_path)[1]
     assert (scores.names, scores.labels, scores.decisions) == (("anomaly_1", "normal_0"), (1, 0), (1, 0))
 
 
@@ -89,7 +89,7 @@ def test_a_label_list_says_what_names_do_not(tmp_path):
     )  # development: not in the list
     labels_csv = tmp_path / "eval_data_list.csv"
     labels_csv.write_text(LIST_2020)
-    found = {(s.machine_type, s.machine_id): s.labels for s in read_score_directory(tmp_path, labels_csv)}
+    found = {(s.machine_type, s.machine_id): s.labels for s in read_score_directory(tmp_path, labels_csv)[1]}
     assert found == {("fan", "01"): (0, 1), ("pump", "01"): (1,), ("fan", "00"): (0,)}
 
 
@@ -150,5 +150,5 @@ def test_score_files_must_be_alike(tmp_path):
     with pytest.raises(UserError, match="target_test.csv has a decision_result .*source_test.csv does not"):
         read_score_directory(tmp_path)
     write_scores(tmp_path / "anomaly_score_fan_id_00.csv", [("normal_0.wav", 1.0)])
-    with pytest.raises(UserError, match="source_test.csv has a section and a domain .*id_00.csv does not"):
+    with pytest.raises(UserError, match="id_00.csv is called as .* of dcase2020 and .*source_test.csv is not"):
         read_score_directory(tmp_path)

@@ -38,7 +38,7 @@ def blocks_of(sampler, first_step=0, runs=(0,), seed=3, num_epochs=2, steps=1, w
 
 def batches(pool, num_steps=4, first_step=0, num_outliers=None, **options):
     """Of single steps; two make an epoch."""
-    sampler = HalfOutliersSampler(*pool, PRODUCTS, 2 * HALF, WINDOW, num_outliers)
+    sampler = HalfOutliersSampler(*pool, {"product": PRODUCTS}, 2 * HALF, WINDOW, num_outliers)
     found = blocks_of(sampler, first_step, num_epochs=-(-num_steps // 2), **options)
     assert all(block.count == 1 for block in found)
     return [{name: array[0] for name, array in block.arrays.items()} for block in found[: num_steps - first_step]]
@@ -124,7 +124,7 @@ def test_clips_held_back_are_not_trained_on(pool):
 def test_an_epoch_of_every_window_shows_each_once_and_fills_the_last_batch_with_others(pool):
     clips, products = pool[0], PRODUCTS
     for hop in (1, 3):
-        sampler = EveryWindowSampler(clips, products, batch_size=6, window=WINDOW, hop=hop)
+        sampler = EveryWindowSampler(clips, {"product": products}, batch_size=6, window=WINDOW, hop=hop)
         every = [(c, s) for c, n in enumerate(clips.length) for s in range(0, n - WINDOW + 1, hop)]
         assert sampler.epoch_steps == -(-len(every) // 6)
         for epoch in range(2):
@@ -142,20 +142,20 @@ def _first(block):
 
 @pytest.mark.parametrize("first_step", [0, 1, 4, 5])
 def test_blocks_hold_the_same_steps_as_single_ones_and_end_with_the_epoch(pool, first_step):
-    sampler = EveryWindowSampler(pool[0], PRODUCTS, batch_size=4, window=WINDOW, hop=1)
+    sampler = EveryWindowSampler(pool[0], {"product": PRODUCTS}, batch_size=4, window=WINDOW, hop=1)
     assert sampler.epoch_steps == 4
     single = blocks_of(sampler, first_step, runs=(0, 2), num_epochs=3)
     blocks = blocks_of(sampler, first_step, runs=(0, 2), num_epochs=3, steps=3)
     assert {block.arrays["product"].shape for block in blocks} == {(3, 2, 4)}
     assert [step for b in blocks for step in range(b.first_step, b.first_step + b.count)] == list(range(first_step, 12))
     assert all(b.first_step // 4 == (b.first_step + b.count - 1) // 4 for b in blocks)
-    for name in ("log_mel", "product"):
+    for name in ("features", "product"):
         many = np.concatenate([b.arrays[name][: b.count] for b in blocks])
         np.testing.assert_array_equal(many, np.concatenate([b.arrays[name] for b in single]))
 
 
 def test_first_frames_tell_the_devices_which_windows_to_cut_out(pool):
-    sampler = HalfOutliersSampler(*pool, PRODUCTS, 2 * HALF, WINDOW)
+    sampler = HalfOutliersSampler(*pool, {"product": PRODUCTS}, 2 * HALF, WINDOW)
     for there, here in zip(blocks_of(sampler, window=None), blocks_of(sampler), strict=True):
         assert "log_mel" not in there.arrays
         cut = sampler.frames.numpy()[there.arrays["first"][..., None] + np.arange(WINDOW)]

@@ -1,11 +1,11 @@
 """How well anomaly scores tell anomalous clips from normal ones, as the DCASE challenges measure it."""
 
 import sys
+import types
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.metrics import precision_score, recall_score, roc_auc_score
 
 from asd_jax.base.errors import UserError
 
@@ -24,7 +24,7 @@ def auc(labels: Sequence[int], scores: Sequence[float]) -> float:
         UserError: the labels are all the same.
     """
     _check_both_classes(labels)
-    return float(roc_auc_score(labels, scores))
+    return float(_sklearn().roc_auc_score(labels, scores))
 
 
 def pauc(labels: Sequence[int], scores: Sequence[float]) -> float:
@@ -33,7 +33,7 @@ def pauc(labels: Sequence[int], scores: Sequence[float]) -> float:
     Arguments and errors as in `auc`.
     """
     _check_both_classes(labels)
-    return float(roc_auc_score(labels, scores, max_fpr=MAX_FPR))
+    return float(_sklearn().roc_auc_score(labels, scores, max_fpr=MAX_FPR))
 
 
 def precision_recall_f1(labels: Sequence[int], decisions: Sequence[int]) -> tuple[float, float, float]:
@@ -43,8 +43,8 @@ def precision_recall_f1(labels: Sequence[int], decisions: Sequence[int]) -> tupl
         UserError: the labels are all the same.
     """
     _check_both_classes(labels)
-    precision = float(precision_score(labels, decisions, zero_division=0))
-    recall = float(recall_score(labels, decisions, zero_division=0))
+    precision = float(_sklearn().precision_score(labels, decisions, zero_division=0))
+    recall = float(_sklearn().recall_score(labels, decisions, zero_division=0))
     # scikit-learn's f1_score goes through the counts and may differ from the challenge's files in the last digit.
     f1 = 2 * precision * recall / max(precision + recall, sys.float_info.epsilon)
     return precision, recall, f1
@@ -63,9 +63,15 @@ def harmonic_mean(rows: ArrayLike) -> list[float]:
     return (len(values) / np.sum(1 / values, axis=0)).tolist()
 
 
-def official_score(aucs: Sequence[float], paucs: Sequence[float]) -> float:
-    """Harmonic mean of all AUCs and pAUCs, over machine types, sections and domains together (DCASE 2021 Task 2)."""
-    return harmonic_mean([[value] for value in (*aucs, *paucs)])[0]
+def harmonic_mean_of_all(*measures: Sequence[float]) -> float:
+    """Harmonic mean of several measures' values together, such as all AUCs and pAUCs."""
+    return harmonic_mean([[value] for values in measures for value in values])[0]
+
+
+def _sklearn() -> types.ModuleType:
+    import sklearn.metrics  # takes seconds, and listing a data set measures nothing
+
+    return sklearn.metrics
 
 
 def _check_both_classes(labels: Sequence[int]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import scipy.stats
 
 from asd_jax.base.errors import UserError
-from asd_jax.evaluation import metrics
+from asd_jax.measures import metrics
 from asd_jax.scoring.thresholds import gamma_threshold
 
 
@@ -63,8 +63,8 @@ def test_last_digits_follow_the_formulas_of_the_challenge():
         assert found == (precision, recall, 2 * precision * recall / (precision + recall))
 
 
-def test_official_score_weighs_every_auc_and_pauc_alike():
-    assert metrics.official_score([0.5, 1.0, 1.0], [0.5, 0.25, 0.5]) == pytest.approx(6 / (2 + 1 + 1 + 2 + 4 + 2))
+def test_harmonic_mean_of_all_weighs_every_auc_and_pauc_alike():
+    assert metrics.harmonic_mean_of_all([0.5, 1.0, 1.0], [0.5, 0.25, 0.5]) == pytest.approx(6 / (2 + 1 + 1 + 2 + 4 + 2))
 
 
 @pytest.mark.parametrize("shape", [0.8, 2.0, 20.0])
