@@ -1,4 +1,4 @@
-"""What the library does not have yet comes in by a line in a dictionary, and goes the whole way: see `tests.not_yet`."""
+"""What the library does not have yet (`tests.not_yet`) comes in by a line in a dictionary, and goes the whole way."""
 
 import csv
 import json
@@ -107,7 +107,7 @@ def test_a_method_without_weights_and_steps(raw, tmp_path, capsys):
     config = as_config(StatisticRecipe())
     config.data_dir, config.machine_type, config.num_runs = prepared(raw, "paper1"), "drill", 2
     printed, measured, notes = go_all_the_way(config, raw, tmp_path, "00", capsys)
-    assert "drill/00: 0 normal clips, 8 held back; 0 parameters; no steps" in printed
+    assert "drill/00: 8 normal clips to compare with; no steps: nothing is trained" in printed
     [row] = measured["rows"]
     assert row["mean"]["AUC (source)"] == row["mean"]["AUC (target)"] == 1.0 and notes == []
     train_and_keep(config, str(tmp_path / "run"), jax.devices())  # again: nothing is left to do

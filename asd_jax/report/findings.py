@@ -222,7 +222,8 @@ def _parts(
 ) -> list[Part]:
     """A machine's parts that are scored."""
     found = []
-    layouts = dict.fromkeys(dataset.score_files for dataset in DATASETS.values())
+    known = [DATASETS[store.find(machine).dataset]] if store and machine in store.machines else DATASETS.values()
+    layouts = dict.fromkeys(dataset.score_files for dataset in known)
     for files, domain in ((one, domain) for one in layouts for domain in (DOMAINS if one.by_domain else (None,))):
         name = files.file("anomaly_score", *machine, domain)
         if not (folder / name).exists() or any(part.domain == domain for part in found):

@@ -37,7 +37,7 @@ def section(anchor: str, findings: Findings, part: Part, title: str, raw_dir: st
     cut = excerpts.cut(findings, part, [part.names[clip] for clip in shown], raw_dir)
     drawn = [_histogram(part), *([_roc(part)] if part.is_measured else []), _decisions(part)]
     embedded = _embeddings(findings, part)
-    cards = _cards(findings, part, shown, cut)
+    cards = _cards(part, shown, cut)
     return Markup(
         f'<section id="{anchor}">\n<h2>{escape(title)}</h2>\n{markup.paragraph(headline(part), "headline")}\n'
         f'<div class="grid">{"".join(drawn + embedded)}</div>\n'
@@ -169,7 +169,7 @@ def _how_to_read(cut: Mapping[str, Excerpt], part: Part) -> Markup:
     return markup.paragraph(told + sound, "soft")
 
 
-def _cards(findings: Findings, part: Part, shown: Mapping[int, list[str]], cut: Mapping[str, Excerpt]) -> list[Markup]:
+def _cards(part: Part, shown: Mapping[int, list[str]], cut: Mapping[str, Excerpt]) -> list[Markup]:
     louder = excerpts.gain(cut.values())
     scale, limits = (0.0, 1.0), (0.0, 1.0)
     if cut:
@@ -185,13 +185,12 @@ def _cards(findings: Findings, part: Part, shown: Mapping[int, list[str]], cut: 
         tags = [*reasons, _LABELS[int(part.labels[clip])]]
         head = "".join(f'<span class="tag {_TAGS.get(tag, "")}">{escape(tag)}</span>' for tag in dict.fromkeys(tags))
         head = f'<h4>{escape(name)}</h4><p>{head} <span class="score">score {part.scores[clip]:.4g}</span></p>'
-        body = _excerpt(findings, part, name, cut[name], scale, limits, louder) if name in cut else ""
+        body = _excerpt(part, name, cut[name], scale, limits, louder) if name in cut else ""
         cards.append(Markup(f'<article class="clip">{head}{body}</article>\n'))
     return cards
 
 
 def _excerpt(
-    findings: Findings,
     part: Part,
     name: str,
     excerpt: Excerpt,

@@ -167,13 +167,15 @@ def _describe(recipe: Recipe, data: TrainingData, summary: Summary, mesh: jax.sh
     """Says what will be trained on what."""
     machines, sampler = ", ".join("/".join(machine) for machine in data.machines), recipe.sampler
     outliers = ""
+    if sampler is None:
+        print(f"{machines}: {len(data.held_back)} normal clips to compare with; no steps: nothing is trained")
+        return
     if isinstance(sampler, HalfOutliers):
         outliers = f", {summary.outlier_clips} in outlier set {sampler.outlier_set}"
     print(
         f"{machines}: {summary.normal_clips} normal clips, {len(data.held_back)} held back{outliers}; "
         + (f"{len(summary.classes)} classes; " if recipe.class_of else "")
-        + f"{summary.parameters:,} parameters; "
-        + (f"{summary.steps_per_epoch} steps an epoch" if sampler else "no steps")
+        + f"{summary.parameters:,} parameters; {summary.steps_per_epoch} steps an epoch"
     )
     print(describe_mesh(mesh))
 

@@ -9,7 +9,6 @@ import json
 import re
 import shutil
 import subprocess
-import types
 
 import numpy as np
 import pytest
@@ -314,9 +313,8 @@ def test_a_page_stays_small():
     preset, rng = PRESETS["paper2"], np.random.default_rng(0)
     frames = int(excerpts.SECONDS * preset.sample_rate / preset.hop)
     starts, wave = np.arange(300) * 0.03, rng.normal(size=frames * preset.hop)
-    worst = Excerpt(0.0, rng.normal(size=(frames, 224)), 0.016, starts, 2.0, rng.normal(size=300), wave, 16000)
-    found = types.SimpleNamespace(store=types.SimpleNamespace(preset=preset))
-    card = sections._excerpt(found, part_of([0], [0]), "name", worst, (-3.0, 3.0), (-4.0, 4.0), 0.2)
+    worst = Excerpt(0.0, rng.normal(size=(frames, 224)), preset, starts, 2.0, rng.normal(size=300), wave, 16000)
+    card = sections._excerpt(part_of([0], [0]), "name", worst, (-3.0, 3.0), (-4.0, 4.0), 0.2)
     clips = page.SECTIONS * (2 * sections.ENDS + sections.WRONG)
     assert clips * len(card) < page.LARGEST < 2 * clips * len(card)
 
