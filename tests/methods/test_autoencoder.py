@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from asd_jax.evaluation.evaluate import evaluate_workdir
@@ -18,13 +17,8 @@ from asd_jax.scoring.trained import load_trained
 from configs import autoencoder
 from tests.built import method_of
 from tests.recordings import prepare_machines, write_machines
-from tests.steps import take_steps
 
 TINY = Autoencoder(DenseAutoencoder((6, 2, 6), axis_name=DATA), window=3, n_mels=4)
-
-
-def sgd(values):
-    return optax.sgd(values["learning_rate"])
 
 
 @pytest.mark.parametrize(("variant", "size", "layers"), [("", 234_392, 8), ("dcase2020_baseline", 267_928, 10)])
@@ -60,18 +54,6 @@ def test_the_score_is_the_mean_squared_error_of_a_window():
     score = TINY.outputs(params, batch_stats, log_mels, None)["score"]
     x = log_mels.reshape(5, 12).astype(np.float32)
     np.testing.assert_allclose(score, ((plain(params, batch_stats, x) - x) ** 2).mean(1), rtol=1e-5)
-
-
-def batches(steps):
-    rng = np.random.default_rng(0)
-    log_mel = rng.normal(size=(steps, 1, 8, 3, 4)).astype(np.float16)
-    return [{"features": one, "product": np.zeros((1, 8), np.int32)} for one in log_mel]
-
-
-def test_one_device_and_four_take_the_same_steps():
-    found = [take_steps(TINY, sgd, batches(4), devices=devices) for devices in (1, 4)]
-    np.testing.assert_allclose(found[0][1]["loss"], found[1][1]["loss"], rtol=1e-5)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found[0][0].params, found[1][0].params)
 
 
 def test_every_window_of_a_clip_is_scored():

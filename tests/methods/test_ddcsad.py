@@ -3,17 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from asd_jax.methods.ddcsad import Ddcsad
 from asd_jax.models.norms import DATA
-from tests.steps import take_steps
 from tests.tiny_encoder import TinyEncoder
-
-
-def sgd(values):
-    return optax.sgd(values["learning_rate"])
-
 
 TINY = Ddcsad(TinyEncoder(1, DATA), window=32, n_mels=32)
 
@@ -38,18 +31,3 @@ def test_centroids_follow_the_classes_and_the_score_grows_with_distance_and_impr
         stats = batch_stats | {"centroids": jnp.stack([5 * centroid, unit[1]])}
         found = TINY.outputs(params, stats, log_mels, jnp.zeros(4, int))
         np.testing.assert_allclose(found["score"][0], 0.5 * distance + 0.5 / (1 + np.exp(found["logit"][0])), atol=1e-5)
-
-
-def test_one_device_and_four_take_the_same_steps():
-    rng = np.random.default_rng(0)
-    batch = {
-        "features": rng.normal(size=(1, 8, 32, 32)).astype(np.float32),
-        "product": np.array([[0] * 4 + [-1] * 4], np.int32),
-    }
-    found = []
-    for devices in (1, 4):
-        states, metrics, _ = take_steps(TINY, sgd, [batch] * 3, devices=devices)
-        found.append((metrics["loss"], jax.device_get(states.batch_stats["centroids"])))
-    np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-5)
-    np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-5)
-    assert np.abs(found[0][1]).max() > 0.01

@@ -6,7 +6,6 @@ import json
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from asd_jax.evaluation.evaluate import evaluate_workdir
 from asd_jax.methods.maf import Maf
@@ -20,14 +19,9 @@ from asd_jax.training.data import load_data
 from configs import maf
 from tests.built import method_of
 from tests.recordings import prepare_machines, write_machines
-from tests.steps import take_steps
 
 TINY = Maf(MAF(3, blocks=2, hidden=6, axis_name=DATA), window=2, n_mels=3, hop=2)
 ALL_IDS = Maf(TINY.network, window=2, n_mels=3, hop=2, score="all_ids")
-
-
-def adam(values):
-    return optax.adam(values["learning_rate"])
 
 
 def variables():
@@ -75,16 +69,6 @@ def test_all_ids_scores_by_the_mean_density():
     assert np.std(each, axis=0).min() > 1e-4
     found = ALL_IDS.outputs(params, batch_stats, log_mels(), np.zeros(5, np.int32))["score"]
     np.testing.assert_allclose(found, -np.log(np.mean(np.exp(-np.array(each)), axis=0)), rtol=1e-5)
-
-
-def test_one_device_and_four_take_the_same_steps():
-    rng = np.random.default_rng(0)
-    batches = [
-        {"features": rng.normal(size=(1, 8, 2, 3)).astype(np.float16), "product": rng.integers(0, 3, (1, 8), np.int32)}
-        for _ in range(4)
-    ]
-    found = [take_steps(TINY, adam, batches, devices=devices, learning_rate=1e-3) for devices in (1, 4)]
-    np.testing.assert_allclose(found[0][1]["loss"], found[1][1]["loss"], rtol=1e-4)
 
 
 def test_a_training_begins_with_the_bands_of_its_clips_where_they_are_standardised():

@@ -5,18 +5,11 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from asd_jax.methods.multitask import Mixup, MultiTask, Samples, machine_loss, mix, product_loss
 from asd_jax.models.norms import DATA
-from tests.steps import take_steps
 from tests.tiny_encoder import TinyEncoder
-
-
-def sgd(values):
-    return optax.sgd(values["learning_rate"])
-
 
 TINY = MultiTask(TinyEncoder(3, DATA), window=32, n_mels=32)
 
@@ -117,22 +110,6 @@ def test_schedules_run_between_never_and_always(schedule, at_begin, at_end):
 def test_without_alpha_nothing_is_mixed():
     plain = samples()
     assert mix(jax.random.key(0), plain, Mixup(alpha=0.0), 0.0, None) is plain
-
-
-def batch(rows=8):
-    log_mel = np.random.default_rng(1).normal(0, 10, (1, rows, 32, 32)).astype(np.float16)
-    product = np.array([[0, 1, 2, 0] + [-1] * (rows - 4)], np.int32)
-    return {"features": log_mel, "product": product}
-
-
-def test_one_device_and_four_take_the_same_steps_with_mixup_and_dropout():
-    found = []
-    for devices in (1, 4):
-        states, metrics, _ = take_steps(TINY, sgd, [batch()] * 3, devices=devices)
-        found.append((metrics, jax.device_get(states.params)))
-    for name in ("loss", "machine_loss", "product_loss"):
-        np.testing.assert_allclose(found[0][0][name], found[1][0][name], rtol=1e-5)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found[0][1], found[1][1])
 
 
 def test_validation_loss_is_the_training_loss_of_unmixed_samples():
