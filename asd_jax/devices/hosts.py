@@ -167,7 +167,9 @@ def anywhere(here: bool) -> jax.Array:
     """Whether it is so in any process; all of them ask. Does not wait for the answer."""
     mesh = Mesh(np.array(jax.devices()), "device")
     local = np.full(jax.local_device_count(), here)
-    return _any(mesh)(jax.make_array_from_process_local_data(NamedSharding(mesh, P("device")), local))
+    with jax.transfer_guard("allow"):  # it is asked for
+        everywhere = jax.make_array_from_process_local_data(NamedSharding(mesh, P("device")), local)
+    return _any(mesh)(everywhere)
 
 
 @functools.cache

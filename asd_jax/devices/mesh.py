@@ -73,7 +73,8 @@ def local_rows(mesh: Mesh, runs: int, batch_size: int) -> tuple[range, range]:
 def put_block(mesh: Mesh, block: dict[str, np.ndarray]) -> Batch:
     """This host's part of batches [steps, local runs, local rows, ...] -> global arrays; does not wait."""
     sharding = block_sharding(mesh)
-    return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in block.items()}
+    with jax.transfer_guard("allow"):  # it is asked for
+        return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in block.items()}
 
 
 def put_everywhere(mesh: Mesh, array: np.ndarray) -> jax.Array:
@@ -83,7 +84,8 @@ def put_everywhere(mesh: Mesh, array: np.ndarray) -> jax.Array:
 
 def put(array: np.ndarray, sharding: NamedSharding) -> jax.Array:
     """An array that every process has whole; each puts its part where it belongs."""
-    return jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
+    with jax.transfer_guard("allow"):  # it is asked for
+        return jax.make_array_from_callback(array.shape, sharding, array.__getitem__)
 
 
 def readable(mesh: Mesh, spec: P) -> NamedSharding:

@@ -29,7 +29,7 @@ class Stop:
         if jax.process_count() == 1:
             return self.came
         before, self.asked = self.asked, hosts.anywhere(self.came)
-        return bool(before)  # known since the steps before: nobody waits
+        return bool(jax.device_get(before))  # known since the steps before: nobody waits
 
     def _note(self, number: int, frame: types.FrameType | None) -> None:
         before, again = self.before[number], self.came

@@ -73,7 +73,7 @@ class EpochLog:
         Raises:
             UserError: a loss or a gradient is not finite.
         """
-        values = {name: np.asarray(value) for name, value in metrics.items()}
+        values = {name: np.asarray(value) for name, value in jax.device_get(metrics).items()}
         validation = values.pop("validation_loss", None)
         values = {name: value[:count, : len(self.runs)] for name, value in values.items()}
         wrong = ~np.isfinite(values["loss"]) | ~np.isfinite(values["gradient_norm"])

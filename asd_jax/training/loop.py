@@ -65,13 +65,13 @@ class Loop:
             bar = finish.enter_context(self._bar(runs, first))
             for one in checkpoints:
                 finish.callback(one.wait)  # a save that is under way is finished, whatever happens
+            finish.enter_context(jax.transfer_guard("disallow"))  # but for those that are asked for
             blocks = self._blocks(runs, first)
             while done < self.num_steps and not stopping:
                 began = time.perf_counter()
                 block, arguments = next(blocks)
                 wait = time.perf_counter() - began
-                with jax.transfer_guard("disallow"):
-                    states, metrics = compiled(states, self.features, *arguments)
+                states, metrics = compiled(states, self.features, *arguments)
                 if pending:  # read back late, while the devices work on these steps
                     bar.set_postfix(loss=f"{log.add(*pending, ended=began):.4f}", refresh=False)
                 done += block.count
@@ -116,10 +116,11 @@ def padded(runs: Sequence[int], mesh: jax.sharding.Mesh) -> list[int]:
 def keep(done: int, states: State, checkpoints: Sequence[RunCheckpoints], mesh: jax.sharding.Mesh) -> None:
     """Starts saving the states that some runs have after a step."""
     one_run = take_run(mesh)
-    for position, checkpoint in enumerate(checkpoints):
-        checkpoint.save(done, one_run(states, position))
-        if mesh.is_multi_process and len(checkpoints) > 1:
-            checkpoint.wait()  # Orbax takes saves that go on together for one another
+    with jax.transfer_guard("allow"):
+        for position, checkpoint in enumerate(checkpoints):
+            checkpoint.save(done, one_run(states, position))
+            if mesh.is_multi_process and len(checkpoints) > 1:
+                checkpoint.wait()  # Orbax takes saves that go on together for one another
 
 
 def span(runs: Sequence[int]) -> str:

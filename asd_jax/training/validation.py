@@ -5,9 +5,13 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
+from asd_jax.devices.mesh import put, put_everywhere
 from asd_jax.devices.steps import State, keep_best, output_step
 from asd_jax.methods import Recipe, Validated
+from asd_jax.models.norms import DATA
 from asd_jax.training.clip_features import ClipFeatures
 from asd_jax.training.windows import window_batches
 
@@ -33,10 +37,8 @@ class Validation:
         self.batches = [(windows, of_clip[owners]) for windows, owners in batches]
         self.valid = np.concatenate([owners >= 0 for _, owners in batches])
         self.product = np.concatenate([product for _, product in self.batches])[self.valid]
-        self.outputs = output_step(mesh, method)
-        self.loss = _loss(method)
+        self.mesh, self.outputs, self.loss = mesh, output_step(mesh, method), _loss(method)
         self.every = recipe.validation_epochs
-        self.keep_best = keep_best(mesh)
 
     def is_due(self, done: int, epoch_steps: int, num_steps: int) -> bool:
         """Whether to measure after so many steps: every `validation_epochs` epochs, and at the end."""
@@ -44,9 +46,17 @@ class Validation:
 
     def losses(self, states: State) -> np.ndarray:
         """The loss [runs] that every run has now."""
-        outputs = [jax.device_get(self.outputs(states, *batch)) for batch in self.batches]
+        rows = NamedSharding(self.mesh, P(DATA))
+        outputs = [
+            jax.device_get(self.outputs(states, put(windows, rows), put(product, rows)))
+            for windows, product in self.batches
+        ]
         outputs = jax.tree.map(lambda *x: np.concatenate(x, axis=1)[:, self.valid], *outputs)
-        return np.asarray(self.loss(outputs, self.product))
+        return jax.device_get(self.loss(*jax.device_put((outputs, self.product))))
+
+    def keep_best(self, states: State, losses: np.ndarray) -> State:
+        """The states, whose weights are the best ones where their losses [runs] are smaller than any before."""
+        return keep_best(self.mesh)(states, put_everywhere(self.mesh, losses))
 
 
 @functools.cache
