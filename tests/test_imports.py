@@ -79,6 +79,29 @@ def test_a_file_is_read_in_one_sitting(path):
     assert len(path.read_text().splitlines()) <= LONGEST
 
 
+ASKED_OF_EACH = {
+    *("DATASET", "list_clips", "GROUPS", "LAYOUT", "ARCHIVES", "CLIP_COUNTS", "CLIP_SECONDS"),  # of a layout
+    *("MACHINE_TYPE", "MACHINE_ID"),  # of a layout of other sounds
+    *("Recipe", "Network"),  # of a method
+    *("Study", "open_study", "reproduce", "write_table"),  # of a study
+}
+"""Public names that several modules have, as each answers the same question."""
+
+
+def test_no_two_modules_define_the_same_public_name():
+    defined = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text()).body:
+            names = [node.name] if isinstance(node, ast.FunctionDef | ast.ClassDef) else []
+            if isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names = [target.id for target in targets if isinstance(target, ast.Name)]
+            for name in names:
+                if not name.startswith("_") and name not in ASKED_OF_EACH:
+                    defined.setdefault(name, []).append(str(path.relative_to(PACKAGE)))
+    assert {name: paths for name, paths in defined.items() if len(paths) > 1} == {}
+
+
 def reachable(name):
     """All modules that importing asd_jax.<name> imports, by reading the sources."""
     found, waiting = set(), [PACKAGE / f"{name}.py"]

@@ -99,11 +99,11 @@ def test_the_scores_of_segments_make_up_those_of_clips_and_are_shown(workdir, tm
     assert page.write_page([str(workdir)], str(tmp_path / "page.html")) == []
     text = (tmp_path / "page.html").read_text()
     assert text.count("t-SNE of the embeddings") == 2 and text.count("Scores of 10 windows along time") >= 2 * 6
-    found = findings.find(str(workdir), None, 0.1, None)
+    found = findings.read_findings(str(workdir), None, 0.1, None)
     decided = json.loads((workdir / "threshold.json").read_text())["thresholds"]
     for part in found.parts:
         assert part.threshold == pytest.approx(decided["/".join(part.machine)])
-        for name, excerpt in excerpts.cut(found, part, part.names[:4], None).items():
+        for name, excerpt in excerpts.cut_excerpts(found, part, part.names[:4], None).items():
             score = BACKENDS[found.recipe.inlier]().clip_score(excerpt.scores)
             assert score == pytest.approx(part.scores[part.names.index(name)], rel=1e-3)
 
@@ -144,13 +144,13 @@ def test_inlier_models_asked_for_go_before_those_that_were_chosen(workdir, tmp_p
     choose_inlier.select([run])
     kind, p = dataclasses.astuple(inlier_choice(Workdir(run)))
     assert (kind, p) != ("gmm", 2)
-    findings.find(run, None, 0.1, None)
+    findings.read_findings(run, None, 0.1, None)
     said = capsys.readouterr().out
     assert "are not scored by its newest weights and inlier models yet: scoring them" in said
     assert f"Inlier models: {kind} with p={p} (tools/select_inlier.py chose them)" in said
     measured = json.loads((tmp_path / "run/metrics.json").read_text())
     assert (measured["inlier"], measured["inlier_p"]) == (kind, p)
-    findings.find(run, None, 0.1, None)
+    findings.read_findings(run, None, 0.1, None)
     assert "scoring them" not in capsys.readouterr().out
 
     train_and_keep(config, run)  # asks for nothing in particular

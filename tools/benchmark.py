@@ -49,7 +49,7 @@ def main() -> None:
     from asd_jax.benchmark import timing
 
     result = {"mode": _MODE.value, **timing.measured_with(config), **result}
-    print(*timing.format_lines(result), sep="\n")
+    print(*timing.measurement_lines(result), sep="\n")
     if _PROFILE.value:
         print(f"Wrote a trace to {_PROFILE.value}: tensorboard --logdir {_PROFILE.value}")
     if _OUT.value:

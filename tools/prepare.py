@@ -51,7 +51,7 @@ def main() -> int:
     if _CHECK.value:
         rate = PRESETS[_FEATURES.value].sample_rate
         report = check.check(_RAW_DIR.value, _DATASET.value, rate, _MACHINE_TYPES.value, _CHANNEL.value)
-        print(*check.format_lines(report), sep="\n")
+        print(*check.report_lines(report), sep="\n")
         return 1 if report.all_problems else 0
     if not _DATA_DIR.value:
         raise flags.Error("--data_dir is missing: name the folder to prepare into.")
@@ -64,7 +64,7 @@ def main() -> int:
     clips = DATASETS[_DATASET.value].list_clips(_RAW_DIR.value, machine_types=_MACHINE_TYPES.value, groups=groups)
     if unknown := sorted(groups.keys() - {clip.machine_type for clip in clips}):
         raise flags.Error(f"--groups names {', '.join(unknown)}, which {_RAW_DIR.value} does not hold.")
-    from asd_jax.records.prepare import format_lines, prepare  # TensorFlow takes seconds to import
+    from asd_jax.records.prepare import prepare, prepared_lines  # TensorFlow takes seconds to import
     from asd_jax.sound.features import compile_kernels
     from asd_jax.training.first_training import next_command
 
@@ -85,7 +85,7 @@ def main() -> int:
         write_elsewhere=write_elsewhere,
     )
     seconds = time.perf_counter() - begin
-    print(*format_lines(done), sep="\n")
+    print(*prepared_lines(done), sep="\n")
     if unread := unread_told(_RAW_DIR.value):
         print(f"Warning: {unread}")
     print(

@@ -9,7 +9,7 @@ import ml_collections
 import numpy as np
 
 from asd_jax.benchmark.step import first_values, measure_step
-from asd_jax.benchmark.timing import SECONDS, WARM_UP, Result, intervals, profiled, rates, spread
+from asd_jax.benchmark.timing import SECONDS, WARM_UP, Measurements, intervals, percentiles, profiled, rates
 from asd_jax.datasets import DATASETS, synthetic
 from asd_jax.devices.mesh import RUN, make_mesh
 from asd_jax.devices.stopping import Stop
@@ -38,7 +38,7 @@ def made_up(config: ml_collections.ConfigDict, folder: str, clips: int) -> ml_co
     return config
 
 
-def measure_input(config: ml_collections.ConfigDict, repeats: int) -> Result:
+def measure_input(config: ml_collections.ConfigDict, repeats: int) -> Measurements:
     """tf.data alone: log-mels from records to memory, and batches from there, as the training takes them."""
     recipe = read_recipe(config)
     began = time.perf_counter()
@@ -62,13 +62,13 @@ def measure_input(config: ml_collections.ConfigDict, repeats: int) -> Result:
     mean = (times[-1][0] - times[0][0]) / sum(count for _, count in times[1:])
     return {
         "records_clips_per_second": clips / reading,
-        **spread("step_ms", 1e3 * seconds),
+        **percentiles("step_ms", 1e3 * seconds),
         **rates(recipe, mesh, mean),
         "input_wait_fraction": 1.0,
     }
 
 
-def measure_end_to_end(config: ml_collections.ConfigDict, repeats: int, profile: str | None = None) -> Result:
+def measure_end_to_end(config: ml_collections.ConfigDict, repeats: int, profile: str | None = None) -> Measurements:
     """The training loop's steps on their own input, without checkpoints; and each side alone, to tell which limits."""
     alone = measure_step(config, repeats)
     read = measure_input(config, 4 * repeats)
@@ -96,7 +96,7 @@ def measure_end_to_end(config: ml_collections.ConfigDict, repeats: int, profile:
     times, counted = intervals(dispatches(), repeats, profiled(profile)), counts[-repeats - 1 : -1]
     seconds, mean = times / counted, times.sum() / sum(counted)
     result = alone | {
-        **spread("step_ms", 1e3 * seconds),
+        **percentiles("step_ms", 1e3 * seconds),
         **rates(recipe, mesh, mean),
         "tflops_per_second": alone["flops_per_step"] / mean / 1e12,
         "input_wait_fraction": sum(waits[-repeats:]) / times.sum(),

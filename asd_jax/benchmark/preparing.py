@@ -9,14 +9,14 @@ import librosa
 import ml_collections
 import numpy as np
 
-from asd_jax.benchmark.timing import SECONDS, Result, spread
+from asd_jax.benchmark.timing import SECONDS, Measurements, percentiles
 from asd_jax.datasets import DATASETS, synthetic
 from asd_jax.records.prepare import prepare
 from asd_jax.sound.features import PRESETS
 from asd_jax.sound.preset import FeaturePreset
 
 
-def measure_prepare(config: ml_collections.ConfigDict, repeats: int, folder: str, clips: int) -> Result:
+def measure_prepare(config: ml_collections.ConfigDict, repeats: int, folder: str, clips: int) -> Measurements:
     """WAV files of 10 s to records; and librosa, one clip after the other in one process, in alternation."""
     raw, preset = os.path.join(folder, "raw"), PRESETS[config.features]
     synthetic.generate(
@@ -34,7 +34,7 @@ def measure_prepare(config: ml_collections.ConfigDict, repeats: int, folder: str
     rate, their_rate = np.median(ours[1:]), np.median(theirs[1:])
     return {
         "clips": len(found),
-        **spread("clip_ms", 1e3 / np.array(ours[1:])),
+        **percentiles("clip_ms", 1e3 / np.array(ours[1:])),
         "clips_per_second": rate,
         "librosa_clips_per_second": their_rate,
         "times_librosa": rate / their_rate,

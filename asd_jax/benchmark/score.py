@@ -5,7 +5,7 @@ import time
 import ml_collections
 import numpy as np
 
-from asd_jax.benchmark.timing import SECONDS, WARM_UP, Result, spread
+from asd_jax.benchmark.timing import SECONDS, WARM_UP, Measurements, percentiles
 from asd_jax.datasets.clips import StoredClip
 from asd_jax.devices.mesh import RUN, make_mesh
 from asd_jax.devices.steps import init_states, weights_to_score
@@ -15,7 +15,7 @@ from asd_jax.scoring.trained import Trained
 from asd_jax.sound.features import PRESETS
 
 
-def measure_score(config: ml_collections.ConfigDict, repeats: int) -> Result:
+def measure_score(config: ml_collections.ConfigDict, repeats: int) -> Measurements:
     """Every window of made-up features of 10 s through a fresh network, in full batches, as scoring does it."""
     recipe = read_recipe(config, complete=False)
     method = make_method(recipe, recipe.papers_machines)
@@ -40,7 +40,7 @@ def measure_score(config: ml_collections.ConfigDict, repeats: int) -> Result:
     seconds = np.array(seconds[WARM_UP:])
     return {
         "windows_per_clip": windows,
-        **spread("clip_ms", 1e3 * seconds),
+        **percentiles("clip_ms", 1e3 * seconds),
         "clips_per_second": 1 / np.median(seconds),
         "windows_per_second": windows * recipe.num_runs / np.median(seconds),
     }

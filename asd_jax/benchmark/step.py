@@ -9,7 +9,7 @@ import ml_collections
 import numpy as np
 from jax.experimental.compilation_cache import compilation_cache
 
-from asd_jax.benchmark.timing import Result, intervals, profiled, rates, spread
+from asd_jax.benchmark.timing import Measurements, intervals, percentiles, profiled, rates
 from asd_jax.devices.mesh import make_mesh, put_block, put_everywhere
 from asd_jax.devices.steps import Steps
 from asd_jax.methods import Recipe
@@ -32,7 +32,7 @@ _PEAKS = {
 """From the makers' data sheets."""
 
 
-def measure_step(config: ml_collections.ConfigDict, repeats: int, profile: str | None = None) -> Result:
+def measure_step(config: ml_collections.ConfigDict, repeats: int, profile: str | None = None) -> Measurements:
     """Training steps on made-up windows that lie on the devices.
 
     Args:
@@ -70,7 +70,7 @@ def measure_step(config: ml_collections.ConfigDict, repeats: int, profile: str |
     result = {
         "parameters": parameters,
         **compile_seconds,
-        **spread("step_ms", 1e3 * seconds),
+        **percentiles("step_ms", 1e3 * seconds),
         **rates(recipe, mesh, np.median(seconds)),
         "flops_per_step": flops,
         "tflops_per_second": flops / np.median(seconds) / 1e12,
@@ -101,7 +101,7 @@ def _made_up_block(rng: np.random.Generator, recipe: Recipe, steps: Steps) -> di
     return labels | {"features": rng.normal(size=windows).astype(np.float16)}
 
 
-def _compile_twice(steps: Steps) -> tuple[jax.stages.Compiled, Result]:
+def _compile_twice(steps: Steps) -> tuple[jax.stages.Compiled, Measurements]:
     """The compiled steps, and how long that takes without a compilation cache and with one."""
     seconds = {}
     before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs

@@ -16,7 +16,7 @@ from asd_jax.methods import Recipe
 from asd_jax.recipes.keys import read_recipe
 from asd_jax.recipes.surroundings import surroundings
 
-Result = dict[str, Any]
+Measurements = dict[str, Any]
 """What a mode found, for a JSON file. What is timed is warm: compiled, and past the first few times."""
 
 WARM_UP = 2
@@ -44,19 +44,19 @@ def profiled(folder: str | None) -> AbstractContextManager:
     return jax.profiler.trace(folder) if folder else contextlib.nullcontext()
 
 
-def spread(name: str, values: np.ndarray) -> Result:
+def percentiles(name: str, values: np.ndarray) -> Measurements:
     """Median, 95th percentile and smallest of some values."""
     p50, p95 = np.percentile(values, [50, 95])
     return {f"{name}_p50": float(p50), f"{name}_p95": float(p95), f"{name}_min": float(values.min())}
 
 
-def rates(recipe: Recipe, mesh: jax.sharding.Mesh, seconds: float) -> Result:
+def rates(recipe: Recipe, mesh: jax.sharding.Mesh, seconds: float) -> Measurements:
     """Windows a second at so many seconds a step."""
     rate = recipe.batch_size * mesh.shape[RUN] / float(seconds)
     return {"windows_per_second": rate, "windows_per_second_per_device": rate / mesh.devices.size}
 
 
-def measured_with(config: ml_collections.ConfigDict) -> Result:
+def measured_with(config: ml_collections.ConfigDict) -> Measurements:
     """What every result is told with: versions, devices, batch, precision; and the process's memory so far."""
     device = jax.devices()[0]
     in_use = (device.memory_stats() or {}).get("peak_bytes_in_use")
@@ -71,7 +71,7 @@ def measured_with(config: ml_collections.ConfigDict) -> Result:
     }
 
 
-def format_lines(result: Result) -> list[str]:
+def measurement_lines(result: Measurements) -> list[str]:
     """A table of two columns; what is not known is left out."""
     lines = []
     for name, value in result.items():

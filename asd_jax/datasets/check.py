@@ -19,7 +19,7 @@ _MOST = "most"
 
 
 @dataclass(frozen=True)
-class Row:
+class MachineRow:
     """One machine in one part ("dev" or "eval") of a data set, and in one domain where the data set knows domains.
 
     Attributes:
@@ -53,7 +53,7 @@ class Report:
     Beside them lines of what folders were taken for, and of other files that lie there.
     """
 
-    rows: tuple[Row, ...]
+    rows: tuple[MachineRow, ...]
     problems: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
@@ -131,7 +131,7 @@ def _surroundings(
         folders, unlabelled = taken_for(clips, raw)
         warnings += [unlabelled] if unlabelled else []
     if raw.is_dir() and all_types:
-        recordings, others = not_taken.find(raw, clips, problems)
+        recordings, others = not_taken.find_untaken(raw, clips, problems)
         if dataset.expected:
             problems += [f"{line}: {dataset.expected}" for line in recordings]
         elif not dataset.tells_untaken:
@@ -144,7 +144,7 @@ def _unread(raw: Path) -> list[str]:
     return [told] if told else []
 
 
-def format_lines(report: Report) -> list[str]:
+def report_lines(report: Report) -> list[str]:
     """The report as lines of text: a table (found/published where they differ), folders, warnings, problems."""
     header = ("type", "ID", "part", "domain", "train", "test normal", "anomaly", "unlabelled", "seconds", "format")
     columns = list(zip(header, *map(_cells, report.rows), strict=True))
@@ -163,7 +163,7 @@ def _told(report: Report) -> list[tuple[str, Sequence[str]]]:
     return [("Taken for:", report.folders), ("Also there:", report.others), ("Warnings:", report.all_warnings)]
 
 
-def _row(key: RowKey, clips: list[Clip], dataset: Dataset, sample_rate: int) -> Row:
+def _row(key: RowKey, clips: list[Clip], dataset: Dataset, sample_rate: int) -> MachineRow:
     machine_type, _, part, _ = key
     expected = dataset.counts.get(key)
     train = sum(clip.split == "train" for clip in clips)
@@ -176,7 +176,7 @@ def _row(key: RowKey, clips: list[Clip], dataset: Dataset, sample_rate: int) -> 
     if expected:
         archives = {split: dataset.archives[part, split].format(machine_type) for split in ("train", "test")}
         problems = _missing(archives, found, unlabelled, expected) + problems
-    return Row(*key, *found, unlabelled, seconds, formats, expected, tuple(problems), (low,) if low else ())
+    return MachineRow(*key, *found, unlabelled, seconds, formats, expected, tuple(problems), (low,) if low else ())
 
 
 def _missing(archives: dict[str, str], found: MachineCounts, unlabelled: int, expected: MachineCounts) -> list[str]:
@@ -243,7 +243,7 @@ def _headers(
     return total, tuple(sorted(formats)), sentences, Counter(header.rate for header in headers)
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: MachineRow) -> tuple[str, ...]:
     train, normal, anomaly = row.expected or (None, None, None)
     if row.test_unlabelled:  # the published numbers of test clips are by label
         normal = anomaly = None

@@ -3,6 +3,9 @@
 import dataclasses
 from collections.abc import Iterable
 
+DOMAINS = ("source", "target")
+"""Ways of running that training clips show often, and seldom."""
+
 Machine = tuple[str, str]
 """(machine type, machine ID), such as ("fan", "00")."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from asd_jax.base.errors import UserError
 from asd_jax.datasets import challenge
-from asd_jax.datasets.clips import Clip
+from asd_jax.datasets.clips import DOMAINS, Clip
 from asd_jax.datasets.dataset import Dataset, MadeUp, MadeUpClip, flat_counts
 from asd_jax.datasets.labels import LIST, LabelList, read_rows, without_extension
 from asd_jax.measures.challenge import HarmonicMeasures
@@ -27,8 +27,6 @@ GROUPS = {
     "ToyCar": "ToyADMOS2",
     "ToyTrain": "ToyADMOS2",
 }
-
-DOMAINS = ("source", "target")
 
 _SECTIONS = {"dev": ("00", "01", "02"), "eval": ("03", "04", "05")}
 _TRAIN_CLIPS = {"source": 1000, "target": 3}

@@ -18,7 +18,7 @@ _SHOWN = 10
 _folder = functools.cache(os.path.realpath)
 
 
-def find(raw: Path, clips: Iterable[Clip], misfits: Iterable[str]) -> tuple[list[str], list[str]]:
+def find_untaken(raw: Path, clips: Iterable[Clip], misfits: Iterable[str]) -> tuple[list[str], list[str]]:
     """Lines about the recordings below `raw` that are no clips, and lines about files that are no recordings.
 
     What the sentences of `misfits` name is left out, and so are lists that go with a data set.

@@ -15,7 +15,7 @@ from asd_jax.base.progress import tqdm
 from asd_jax.datasets import DATASETS
 from asd_jax.datasets.dataset import MadeUpClip
 from asd_jax.datasets.labels import LIST
-from asd_jax.datasets.synthetic_sound import MACHINE_TYPES, SAMPLE_RATE, generator, waveform
+from asd_jax.datasets.synthetic_sound import MADE_UP_TYPES, SAMPLE_RATE, generator, made_up_sound
 
 TARGET_TRAIN_CLIPS = 3
 """Of each machine, as in DCASE 2021."""
@@ -31,7 +31,7 @@ def generate(
     *,
     layout: str = "dcase2020",
     seed: int = 0,
-    machine_types: Sequence[str] = tuple(MACHINE_TYPES),
+    machine_types: Sequence[str] = tuple(MADE_UP_TYPES),
     machine_ids: Sequence[str] = ("00", "01", "02", "03"),
     train_clips: int = 40,
     test_clips: int = 20,
@@ -55,9 +55,9 @@ def generate(
     if layout not in layouts():
         raise UserError(f"There is no synthetic layout {layout!r}: choose from {', '.join(layouts())}.")
     for machine_type in machine_types:
-        if machine_type not in MACHINE_TYPES:
+        if machine_type not in MADE_UP_TYPES:
             raise UserError(
-                f"There is no synthetic machine type {machine_type!r}: choose from {', '.join(MACHINE_TYPES)}."
+                f"There is no synthetic machine type {machine_type!r}: choose from {', '.join(MADE_UP_TYPES)}."
             )
     for machine_id in machine_ids:
         if not re.fullmatch(r"[0-9]{2}", machine_id):
@@ -82,13 +82,13 @@ def generate(
             f"{strangers[0].relative_to(out)}: choose another folder or remove them first."
         )
     for path in lists:
-        check_own(out / path, "--out", f"({'|'.join(MACHINE_TYPES)})\\b|section_".encode(), "list of labels")
+        check_own(out / path, "--out", f"({'|'.join(MADE_UP_TYPES)})\\b|section_".encode(), "list of labels")
     for folder in {path.parent for path in clips}:
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(path: Path) -> None:
         clip, wav = clips[path], io.BytesIO()
-        sound = waveform(
+        sound = made_up_sound(
             seed, clip.machine_type, clip.machine_id, clip.split, clip.label, clip.counter, seconds, clip.domain
         )
         soundfile.write(wav, sound, SAMPLE_RATE, subtype="PCM_16", format="WAV")

@@ -20,7 +20,7 @@ BEARING_RING = 3400.0, 500.0  # centre and width, Hz
 
 
 @dataclasses.dataclass(frozen=True)
-class Machine:
+class MadeUpMachine:
     """How a machine sounds. Levels are in dB relative to each other, frequencies in Hz."""
 
     speed: float  # fundamental of the hum
@@ -44,23 +44,23 @@ def _rolloff(count: int, per_octave: float) -> tuple[float, ...]:
     return tuple(-per_octave * np.log2(np.arange(1, count + 1)))
 
 
-MACHINE_TYPES = {
-    "rotor": Machine(
+MADE_UP_TYPES = {
+    "rotor": MadeUpMachine(
         speed=140, harmonics=_rolloff(12, 4), hum=-3, bed=0, bed_centre=1300, bed_width=1600,
         strokes=-20, stroke_rate=13, ring_centre=1500, ring_width=200, modulation=0.25,
         faults=("harmonic", "bearing", "modulation"),
     ),
-    "piston": Machine(
+    "piston": MadeUpMachine(
         speed=48, harmonics=_rolloff(40, 3), hum=0, bed=-3, bed_centre=1800, bed_width=1200,
         strokes=-5, stroke_rate=6, ring_centre=500, ring_width=60, modulation=0.5,
         faults=("harmonic", "bearing", "missed", "ring"),
     ),
-    "belt": Machine(
+    "belt": MadeUpMachine(
         speed=95, harmonics=_rolloff(8, 7), hum=-5, bed=0, bed_centre=300, bed_width=700,
         strokes=-2, stroke_rate=9, ring_centre=1200, ring_width=120, modulation=0.15,
         faults=("bearing", "missed", "ring", "bed"),
     ),
-    "relay": Machine(
+    "relay": MadeUpMachine(
         speed=120, harmonics=_rolloff(5, 5), hum=-9, bed=-5, bed_centre=5000, bed_width=2500,
         strokes=0, stroke_rate=2.4, ring_centre=2600, ring_width=70, modulation=0.1,
         faults=("missed", "ring", "harmonic"),
@@ -68,7 +68,7 @@ MACHINE_TYPES = {
 }  # fmt: skip
 
 
-def waveform(
+def made_up_sound(
     seed: int,
     machine_type: str,
     machine_id: str,
@@ -80,7 +80,7 @@ def waveform(
 ) -> np.ndarray:
     """Returns one clip, int16 [samples]; `domain` is "source" or "target"."""
     names = (machine_type, machine_id)
-    machine = _individual(MACHINE_TYPES[machine_type], generator(seed, *names))
+    machine = _individual(MADE_UP_TYPES[machine_type], generator(seed, *names))
     if domain == "target":
         names += (domain,)
         machine = _shifted(machine, generator(seed, *names))
@@ -103,7 +103,7 @@ def generator(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.default_rng([seed, *(zlib.crc32(str(name).encode()) for name in names)])
 
 
-def _individual(kind: Machine, rng: np.random.Generator) -> Machine:
+def _individual(kind: MadeUpMachine, rng: np.random.Generator) -> MadeUpMachine:
     """One machine (ID) of its type."""
 
     def near(value: float, spread: float) -> float:
@@ -120,7 +120,7 @@ def _individual(kind: Machine, rng: np.random.Generator) -> Machine:
     )
 
 
-def _shifted(machine: Machine, rng: np.random.Generator) -> Machine:
+def _shifted(machine: MadeUpMachine, rng: np.random.Generator) -> MadeUpMachine:
     """The machine in its target domain: faster or slower, under another load, in a louder hall."""
     pace = 1.25 ** rng.choice([-1, 1])
     load = rng.choice([-1, 1])
@@ -134,7 +134,7 @@ def _shifted(machine: Machine, rng: np.random.Generator) -> Machine:
     )
 
 
-def _faulty(machine: Machine, fault: str, severity: float, rng: np.random.Generator) -> Machine:
+def _faulty(machine: MadeUpMachine, fault: str, severity: float, rng: np.random.Generator) -> MadeUpMachine:
     """The machine with a fault of a severity from 0 (none) to 1."""
     if fault == "harmonic":
         harmonics = np.array(machine.harmonics)
@@ -150,7 +150,7 @@ def _faulty(machine: Machine, fault: str, severity: float, rng: np.random.Genera
     return dataclasses.replace(machine, **changed[fault])
 
 
-def _run(machine: Machine, samples: int, rng: np.random.Generator) -> np.ndarray:
+def _run(machine: MadeUpMachine, samples: int, rng: np.random.Generator) -> np.ndarray:
     """The machine running, before room and background: float32 [samples]."""
     knots = np.linspace(0, samples, 8)
     pace = rng.normal(1, 0.01) + np.interp(np.arange(samples), knots, rng.normal(0, 0.004, len(knots)))

@@ -259,9 +259,9 @@ def _recorded(source: str, detector: Detector, samples: int) -> dict[str, np.nda
 
 def _synthetic(preset: FeaturePreset, samples: int) -> dict[str, np.ndarray]:
     """Made-up machines, intact and faulty."""
-    kinds = [(kind, label, n) for kind in synthetic_sound.MACHINE_TYPES for label in (0, 1) for n in range(_SYNTHETIC)]
+    kinds = [(kind, label, n) for kind in synthetic_sound.MADE_UP_TYPES for label in (0, 1) for n in range(_SYNTHETIC)]
     return {
-        f"{kind} {label} {number}": synthetic_sound.waveform(
+        f"{kind} {label} {number}": synthetic_sound.made_up_sound(
             0, kind, "00", "test", label, number, samples / preset.sample_rate
         )
         / np.float32(2**15)

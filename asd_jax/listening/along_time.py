@@ -46,7 +46,7 @@ class Stretch(NamedTuple):
     highest_score: float
 
 
-class Recording(NamedTuple):
+class ScoredRecording(NamedTuple):
     """One recording along time: its pieces' bounds [pieces, 2] in seconds, their scores [pieces], its stretches."""
 
     name: str
@@ -55,10 +55,10 @@ class Recording(NamedTuple):
     stretches: list[Stretch]
 
 
-class Outcome(NamedTuple):
+class AlongTime(NamedTuple):
     """What became of the recordings: sentences about pieces without a score, and about what could not be read."""
 
-    recordings: list[Recording]
+    recordings: list[ScoredRecording]
     silences: list[str]
     problems: list[str]
 
@@ -115,7 +115,7 @@ def _features(detector: Detector, rate: int, piece: Piece) -> tuple[np.ndarray |
         return None, str(error)
 
 
-def score_along_time(detector: Detector, sources: Sequence[str], output: str, piece: float, hop: float) -> Outcome:
+def score_along_time(detector: Detector, sources: Sequence[str], output: str, piece: float, hop: float) -> AlongTime:
     """Scores recordings, and all below folders, along time.
 
     Writes `output`, a CSV with the columns file, start, end, score and, where there is a threshold, decision; beside it
@@ -138,7 +138,7 @@ def score_along_time(detector: Detector, sources: Sequence[str], output: str, pi
     check_own(f"{stem}.png", f"--output={output}", rb"\x89PNG.{,200}Software\0asd_jax", "picture")
     if decided:
         check_own(f"{stem}_stretches.csv", f"--output={output}", SCORES_BEGIN, "table of scores")
-    outcome, rates = Outcome([], [], []), Counter()
+    outcome, rates = AlongTime([], [], []), Counter()
     with _table(output, ["file", "start", "end", "score"] + ["decision"] * decided) as table:
         for name, file in find_recordings(sources):
             bounds, scores, silences = [], [], []
@@ -152,7 +152,7 @@ def score_along_time(detector: Detector, sources: Sequence[str], output: str, pi
                         row = [name, f"{one.start:.3f}", f"{one.end:.3f}", told]
                         table.writerow(row + [detector.decision(one.score)] * decided)
                         if one.problem:
-                            silences.append(f"the first at {clock(one.start)}: {one.problem}.")
+                            silences.append(f"the first at {clock_time(one.start)}: {one.problem}.")
                 if sound.problem or not scores:
                     outcome.problems.append(sound.problem or f"{file} holds no samples: replace it or leave it out.")
             except UserError as error:
@@ -162,7 +162,7 @@ def score_along_time(detector: Detector, sources: Sequence[str], output: str, pi
             if scores:
                 bounds, scores = np.array(bounds), np.array(scores)
                 stretches = find_stretches(bounds, scores, detector.threshold) if decided else []
-                outcome.recordings.append(Recording(name, bounds, scores, stretches))
+                outcome.recordings.append(ScoredRecording(name, bounds, scores, stretches))
     if low := low_rates_told(rates, detector.preset.sample_rate):
         print(f"Warning: {low}")
     if decided:
@@ -212,12 +212,12 @@ def find_stretches(bounds: np.ndarray, scores: np.ndarray, threshold: float) -> 
     return found
 
 
-def clock(seconds: float) -> str:
+def clock_time(seconds: float) -> str:
     """h:mm:ss, rounded down."""
     return f"{int(seconds // 3600)}:{int(seconds // 60 % 60):02d}:{int(seconds % 60):02d}"
 
 
-def picture(recordings: Sequence[Recording], threshold: float | None) -> Figure:
+def picture(recordings: Sequence[ScoredRecording], threshold: float | None) -> Figure:
     """A panel for every recording: its scores along time, the threshold, and its stretches shaded."""
     if len(recordings) > PANELS:
         highest = sorted(recordings, key=lambda one: -np.nanmax(one.scores, initial=-np.inf))[:PANELS]
@@ -238,5 +238,5 @@ def picture(recordings: Sequence[Recording], threshold: float | None) -> Figure:
             axis.set(title=one.name, ylabel="score", xlim=(0, one.bounds[-1, 1]))
             step = min(_TICK_STEPS, key=lambda step: abs(one.bounds[-1, 1] / step - 8))  # noqa: B023
             axis.xaxis.set_major_locator(MultipleLocator(step))
-            axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock_time(seconds)))
     return figure

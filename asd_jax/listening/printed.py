@@ -10,7 +10,7 @@ import sys
 import threading
 
 from asd_jax.evaluation.results import format_table
-from asd_jax.listening.along_time import PANELS, check_pieces, clock, score_along_time, score_live
+from asd_jax.listening.along_time import PANELS, check_pieces, clock_time, score_along_time, score_live
 from asd_jax.listening.follow import follow
 from asd_jax.listening.recordings import score_recordings
 from asd_jax.scoring.detector import Detector, load_detector
@@ -72,7 +72,7 @@ def print_along_time(asked: Asked, sources: list[str], piece: float, hop: float)
     outcome = score_along_time(detector, sources, asked.output, piece, hop)
     stretches = [(one.name, stretch) for one in outcome.recordings for stretch in one.stretches]
     highest = sorted(stretches, key=lambda one: -one[1].highest_score)[:_SHOWN]
-    rows = [[clock(one.start), clock(one.end), f"{one.highest_score:.4f}", name] for name, one in highest]
+    rows = [[clock_time(one.start), clock_time(one.end), f"{one.highest_score:.4f}", name] for name, one in highest]
     if rows:
         print(format_table(["from", "to", "highest score", "above the threshold"], rows))
     for sentence in outcome.silences:

@@ -19,9 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from asd_jax.datasets.clips import DOMAINS
 from asd_jax.methods import recipe
 from asd_jax.methods.encoder import Network, build_encoder
-from asd_jax.methods.recipe import DOMAINS, OUTLIER_SETS, HalfOutliers, key
+from asd_jax.methods.recipe import OUTLIER_SETS, HalfOutliers, key
 from asd_jax.methods.segments import segment_starts
 from asd_jax.models.efficientnet import Encoder
 from asd_jax.models.norms import mean_over_devices

@@ -14,9 +14,10 @@ import numpy as np
 import optax
 
 from asd_jax.backends import BACKENDS
+from asd_jax.datasets.clips import DOMAINS
 from asd_jax.methods import recipe
 from asd_jax.methods.encoder import Network, build_encoder
-from asd_jax.methods.recipe import DOMAINS, OUTLIER_SETS, BandStatistics, HalfOutliers, InlierChoice, key
+from asd_jax.methods.recipe import OUTLIER_SETS, BandStatistics, HalfOutliers, InlierChoice, key
 from asd_jax.methods.segments import segment_starts
 from asd_jax.models.efficientnet import Encoder
 from asd_jax.models.norms import mean_over_devices

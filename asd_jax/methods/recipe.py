@@ -14,7 +14,6 @@ from asd_jax.datasets.clips import StoredClip
 from asd_jax.methods.method import Method
 from asd_jax.sound.features import PRESETS
 
-DOMAINS = ("source", "target")
 OUTLIER_SETS = ("a", "b", "c", "d", "e", "f", "all", "other_types")
 PRECISIONS = ("float32", "bfloat16")
 

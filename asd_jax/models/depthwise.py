@@ -12,10 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-Array = jax.Array
 
-
-def native_depthwise_conv(x: Array, kernel: Array, stride: int) -> Array:
+def native_depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Depthwise convolution as the compiler does it: x [batch, height, width, channels], kernel [k, k, 1, channels]."""
     return lax.conv_general_dilated(
         x,
@@ -27,19 +25,23 @@ def native_depthwise_conv(x: Array, kernel: Array, stride: int) -> Array:
     )
 
 
-def cpu_depthwise_conv(x: Array, kernel: Array, stride: int) -> Array:
+def cpu_depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """The same for the CPU: every tap of the kernel times the image shifted to it."""
     size = kernel.shape[0]
     taps = kernel.reshape(size * size, -1)
     return sum(tap * shifted for tap, shifted in zip(taps, _shifted(_pad(x, size, stride), size, stride), strict=True))
 
 
-def native_depthwise_conv_gradients(x: Array, kernel: Array, dy: Array, stride: int) -> tuple[Array, Array]:
+def native_depthwise_conv_gradients(
+    x: jax.Array, kernel: jax.Array, dy: jax.Array, stride: int
+) -> tuple[jax.Array, jax.Array]:
     """Gradients by x and by kernel, as the compiler does them."""
     return jax.vjp(lambda x, kernel: native_depthwise_conv(x, kernel, stride), x, kernel)[1](dy)
 
 
-def cpu_depthwise_conv_gradients(x: Array, kernel: Array, dy: Array, stride: int) -> tuple[Array, Array]:
+def cpu_depthwise_conv_gradients(
+    x: jax.Array, kernel: jax.Array, dy: jax.Array, stride: int
+) -> tuple[jax.Array, jax.Array]:
     """The same for the CPU, from shifted images too."""
     dkernel = _kernel_gradient(x, dy, kernel.shape[0], stride)
     return _input_gradient(x.shape, kernel, dy, stride), dkernel.astype(kernel.dtype)
@@ -49,11 +51,11 @@ def _same_padding(shape: tuple[int, ...], size: int, stride: int) -> list[tuple[
     return lax.padtype_to_pads(shape[1:3], (size, size), (stride, stride), "SAME")
 
 
-def _pad(x: Array, size: int, stride: int) -> Array:
+def _pad(x: jax.Array, size: int, stride: int) -> jax.Array:
     return jnp.pad(x, ((0, 0), *_same_padding(x.shape, size, stride), (0, 0)))
 
 
-def _shifted(x_padded: Array, size: int, stride: int) -> list[Array]:
+def _shifted(x_padded: jax.Array, size: int, stride: int) -> list[jax.Array]:
     """For every tap, row by row, what it meets of the padded image: size * size arrays like the output."""
     height, width = (n - size + 1 for n in x_padded.shape[1:3])
     return [
@@ -62,7 +64,7 @@ def _shifted(x_padded: Array, size: int, stride: int) -> list[Array]:
     ]
 
 
-def _kernel_gradient(x: Array, dy: Array, size: int, stride: int) -> Array:
+def _kernel_gradient(x: jax.Array, dy: jax.Array, size: int, stride: int) -> jax.Array:
     """All taps are summed in one pass over each image, which a core holds in its cache; the padded image is in memory.
 
     Without the barrier every single read would ask whether it meets the padding.
@@ -76,7 +78,7 @@ def _kernel_gradient(x: Array, dy: Array, size: int, stride: int) -> Array:
     return jnp.sum(jnp.stack(by_image), axis=1).reshape(size, size, 1, -1)
 
 
-def _input_gradient(shape: tuple[int, ...], kernel: Array, dy: Array, stride: int) -> Array:
+def _input_gradient(shape: tuple[int, ...], kernel: jax.Array, dy: jax.Array, stride: int) -> jax.Array:
     """Rows and columns of x with the same remainder by the stride meet the same taps: one sum for each such phase."""
     size = kernel.shape[0]
     before_height, before_width = (before for before, _ in _same_padding(shape, size, stride))
@@ -84,7 +86,7 @@ def _input_gradient(shape: tuple[int, ...], kernel: Array, dy: Array, stride: in
     dy_padded = jnp.pad(dy, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
     height, width = dy.shape[1:3]
 
-    def phase(row: int, column: int) -> Array:
+    def phase(row: int, column: int) -> jax.Array:
         met = itertools.product(
             _met_taps(row + before_height, size, stride), _met_taps(column + before_width, size, stride)
         )
@@ -103,7 +105,7 @@ def _met_taps(position: int, size: int, stride: int) -> list[tuple[int, int]]:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def depthwise_conv(x: Array, kernel: Array, stride: int = 1) -> Array:
+def depthwise_conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     """x [b, h, w, c], kernel [k, k, 1, c] with odd k -> [b, h / stride, w / stride, c], rounded up."""
     return lax.platform_dependent(
         x,
@@ -113,7 +115,9 @@ def depthwise_conv(x: Array, kernel: Array, stride: int = 1) -> Array:
     )
 
 
-def _depthwise_conv_backward(stride: int, residuals: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
+def _depthwise_conv_backward(
+    stride: int, residuals: tuple[jax.Array, jax.Array], dy: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     return lax.platform_dependent(
         *residuals,
         dy,
@@ -141,7 +145,7 @@ class DepthwiseConv(nn.Module):
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: jax.Array) -> jax.Array:
         shape = (self.size, self.size, 1, x.shape[-1])
         kernel = self.param("kernel", nn.initializers.variance_scaling(2.0, "fan_in", "normal"), shape)
         return depthwise_conv(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)

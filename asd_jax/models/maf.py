@@ -16,16 +16,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from asd_jax.models.norms import batch_mean, follow
-
-Array = jax.Array
+from asd_jax.models.norms import batch_mean, update_running
 
 INPUT_ORDERS = ("sequential", "random")
 _GROUPS = 4
 """Of inputs in a masked product: more of them leave more zeros out, but are smaller products."""
 
 
-def masked_product(x: Array, kernel: Array, in_degrees: np.ndarray, out_degrees: np.ndarray) -> Array:
+def masked_product(x: jax.Array, kernel: jax.Array, in_degrees: np.ndarray, out_degrees: np.ndarray) -> jax.Array:
     """x @ (kernel * mask), where the mask is 1 from inputs to outputs of the same or a higher degree.
 
     Each group of inputs is multiplied only by the columns from the first one on that it is connected to. What that
@@ -47,7 +45,7 @@ def masked_product(x: Array, kernel: Array, in_degrees: np.ndarray, out_degrees:
     return _pad_left(y, len(out_degrees))
 
 
-def _pad_left(y: Array, width: int) -> Array:
+def _pad_left(y: jax.Array, width: int) -> jax.Array:
     return jnp.pad(y, ((0, 0), (width - y.shape[1], 0)))
 
 
@@ -67,7 +65,7 @@ class MaskedDense(nn.Module):
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, x: Array, in_degrees: np.ndarray, out_degrees: np.ndarray) -> Array:
+    def __call__(self, x: jax.Array, in_degrees: np.ndarray, out_degrees: np.ndarray) -> jax.Array:
         init = _uniform(len(in_degrees))
         kernel = self.param("kernel", init, (len(in_degrees), len(out_degrees)))
         bias = self.param("bias", init, (len(out_degrees),))
@@ -93,7 +91,7 @@ class MADE(nn.Module):
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, x: Array, condition: Array) -> tuple[Array, Array]:
+    def __call__(self, x: jax.Array, condition: jax.Array) -> tuple[jax.Array, jax.Array]:
         inputs = 1 + np.arange(x.shape[1])
         hidden = np.sort(1 + np.arange(self.hidden) % max(x.shape[1] - 1, 1))
         outputs = np.repeat(inputs - 1, 2)
@@ -125,7 +123,7 @@ class FlowBatchNorm(nn.Module):
     epsilon: float = 1e-5
 
     @nn.compact
-    def __call__(self, x: Array, train: bool) -> tuple[Array, Array]:
+    def __call__(self, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
         dims = x.shape[1:]
         log_gamma = self.param("log_gamma", nn.initializers.zeros, dims)
         beta = self.param("beta", nn.initializers.zeros, dims)
@@ -139,7 +137,7 @@ class FlowBatchNorm(nn.Module):
             count = len(x) * (lax.axis_size(self.axis_name) if self.axis_name else 1)
             unbiased = variance * (count / max(count - 1, 1))
             seen = lax.stop_gradient((mean, unbiased))
-            follow(batches, self.momentum, (running_mean, seen[0]), (running_variance, seen[1]))
+            update_running(batches, self.momentum, (running_mean, seen[0]), (running_variance, seen[1]))
         log_scale = 0.5 * jnp.log(variance + self.epsilon) - log_gamma
         return mean - beta * jnp.exp(log_scale), log_scale
 
@@ -175,7 +173,7 @@ class MAF(nn.Module):
         self.mades = [MADE(*made) for _ in range(self.blocks)]
         self.norms = [FlowBatchNorm(self.axis_name) for _ in range(self.blocks)]
 
-    def __call__(self, x: Array, condition: Array, train: bool) -> tuple[Array, Array]:
+    def __call__(self, x: jax.Array, condition: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
         """x [batch, dims], condition [batch] integers -> z [batch, dims], log |det dz/dx| [batch].
 
         In training the statistics of the batch count as constants of the map in that determinant, though gradients
@@ -194,12 +192,12 @@ class MAF(nn.Module):
             log_det -= log_scale.sum(1) + norm_log_scale.sum()
         return x, log_det
 
-    def log_density(self, x: Array, condition: Array, train: bool) -> Array:
+    def log_density(self, x: jax.Array, condition: jax.Array, train: bool) -> jax.Array:
         """log p(x | condition) [batch], float32; x and condition as above."""
         z, log_det = self(x, condition, train)
         return log_det - 0.5 * (jnp.square(z).sum(1) + z.shape[1] * math.log(2 * math.pi))
 
-    def inverse(self, z: Array, condition: Array) -> Array:
+    def inverse(self, z: jax.Array, condition: jax.Array) -> jax.Array:
         """The x [batch, dims] that `__call__` maps to z in evaluation, found value by value: slow."""
         order = self._order(z, condition)
         x = z.astype(jnp.float32)
@@ -208,14 +206,14 @@ class MAF(nn.Module):
             u = x[:, ::-1] * jnp.exp(log_scale) + mean
             network, variables = made.unbind()
 
-            def with_next_value(place: int, x: Array) -> Array:
+            def with_next_value(place: int, x: jax.Array) -> jax.Array:
                 mean, log_scale = network.apply(variables, x, condition)
                 return x.at[:, place].set((u * jnp.exp(log_scale) + mean)[:, place])
 
             x = lax.fori_loop(0, z.shape[1], with_next_value, jnp.zeros_like(u))
         return x[:, np.argsort(order)]
 
-    def _order(self, x: Array, condition: Array) -> np.ndarray:
+    def _order(self, x: jax.Array, condition: jax.Array) -> np.ndarray:
         """Which value of a vector is the first, the second, ... of the first block."""
         if x.ndim != 2 or condition.shape != x.shape[:1] or not jnp.issubdtype(condition.dtype, jnp.integer):
             raise ValueError(

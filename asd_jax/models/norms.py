@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-Array = jax.Array
 Tree = TypeVar("Tree")
 
 DATA = "data"
@@ -20,15 +19,15 @@ def mean_over_devices(values: Tree, axis_name: str | None) -> Tree:
     return lax.pmean(values, axis_name) if axis_name and lax.axis_size(axis_name) > 1 else values
 
 
-def batch_mean(x: Array, axis_name: str | None) -> Array:
+def batch_mean(x: jax.Array, axis_name: str | None) -> jax.Array:
     """Mean of every channel in float32, over the devices of `axis_name` too."""
     return mean_over_devices(jnp.mean(x, axis=tuple(range(x.ndim - 1)), dtype=jnp.float32), axis_name)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def batch_norm(
-    x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None
-) -> tuple[Array, Array, Array]:
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Normalises each channel by the statistics of the batch -> (y like x, mean [channels], variance [channels]).
 
     The batch is that of all devices along the mesh axis `axis_name`. Mean and variance are float32, the variance is the
@@ -38,8 +37,8 @@ def batch_norm(
 
 
 def _batch_norm_forward(
-    x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None
-) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float, axis_name: str | None
+) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
     mean = batch_mean(x, axis_name)
     variance = jnp.maximum(batch_mean(jnp.square(x.astype(jnp.float32)), axis_name) - mean**2, 0)
     inverse = lax.rsqrt(variance + epsilon)
@@ -48,8 +47,8 @@ def _batch_norm_forward(
 
 
 def _batch_norm_backward(
-    epsilon: float, axis_name: str | None, residuals: tuple[Array, ...], cotangents: tuple[Array, ...]
-) -> tuple[Array, Array, Array]:
+    epsilon: float, axis_name: str | None, residuals: tuple[jax.Array, ...], cotangents: tuple[jax.Array, ...]
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     x, scale, mean, inverse = residuals
     dy = cotangents[0].astype(jnp.float32)
     mean_dy = jnp.mean(dy, axis=tuple(range(x.ndim - 1)))
@@ -84,7 +83,7 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-5
 
     @nn.compact
-    def __call__(self, x: Array, train: bool) -> Array:
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         channels = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, channels)
         bias = self.param("bias", nn.initializers.zeros, channels)
@@ -99,11 +98,11 @@ class BatchNorm(nn.Module):
         if not self.is_initializing():
             count = x.size // x.shape[-1] * (lax.axis_size(axis_name) if axis_name else 1)
             unbiased = current_variance * (count / max(count - 1, 1))
-            follow(batches, self.momentum, (mean, current_mean), (variance, unbiased))
+            update_running(batches, self.momentum, (mean, current_mean), (variance, unbiased))
         return y
 
 
-def follow(batches: nn.Variable, momentum: float, *running: tuple[nn.Variable, Array]) -> None:
+def update_running(batches: nn.Variable, momentum: float, *running: tuple[nn.Variable, jax.Array]) -> None:
     """Running statistics, as `BatchNorm` keeps them, after one more batch: (statistic, its value in the batch)."""
     momentum = jnp.minimum(momentum, batches.value / (batches.value + 1))
     for variable, value in running:
@@ -127,7 +126,7 @@ class Dropout(nn.Module):
     axis_name: str | None = None
 
     @nn.compact
-    def __call__(self, x: Array, train: bool) -> Array:
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         if not train or not self.rate:
             return x
         rows, devices, place = len(x), 1, 0

@@ -109,7 +109,7 @@ def _prepare(
             tqdm(total=total, initial=total - computed, unit="clips", smoothing=0, disable=not to_write) as bar,
         ):
             unread = (clip for shard in to_write for clip in shard.clips)
-            results = map_ahead(pool, 2 * workers, lambda clip: shards.compute(clip, manifest), unread)
+            results = map_ahead(pool, 2 * workers, lambda clip: shards.compute_clip(clip, manifest), unread)
             for machine in plan.shards:
                 for shard in plan.missing[machine] if to_write else ():
                     shards.write(manifest, shard, itertools.islice(results, len(shard.clips)), bar.update)
@@ -200,7 +200,7 @@ def _sum(counts: Iterable[Mapping[str, int] | None]) -> dict[str, int] | None:
     return None if None in counts else dict(sum(map(Counter, counts), Counter()))
 
 
-def format_lines(prepared: Prepared) -> list[str]:
+def prepared_lines(prepared: Prepared) -> list[str]:
     """A table with one line a machine type."""
     lines = [f"{'machine type':<20}{'machines':>9}{'train':>8}{'test':>8}{'seconds':>11}"]
     mine = [prepared.manifest.machines[machine] for machine in prepared.machines]

@@ -49,7 +49,7 @@ class Shard:
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
+class ComputedClip:
     """A clip, its features [frames, ...] or the sentence why it is left out, and the recording's sample rate."""
 
     clip: Clip
@@ -73,7 +73,7 @@ def make_shards(manifest: Manifest, machine: MachineRecords, clips: Sequence[Cli
     return shards
 
 
-def compute(clip: Clip, manifest: Manifest) -> Result:
+def compute_clip(clip: Clip, manifest: Manifest) -> ComputedClip:
     """The features of a clip as they are stored."""
     preset, statistics = manifest.preset, manifest.wave_statistics(clip.machine_type)
     rates: Counter[int] = Counter()
@@ -81,17 +81,17 @@ def compute(clip: Clip, manifest: Manifest) -> Result:
         wave = read_audio(clip.path, preset.sample_rate, clip.channel, rates)
         exact = preset.compute(wave, clip.path, statistics)
         stored = half(exact) if manifest.dtype == "float16" else exact
-        return Result(clip, stored, len(wave) / preset.sample_rate, None, *rates)
+        return ComputedClip(clip, stored, len(wave) / preset.sample_rate, None, *rates)
     except UserError as error:
-        return Result(clip, None, 0.0, str(error), 0)
+        return ComputedClip(clip, None, 0.0, str(error), 0)
 
 
 def write_shard(manifest: Manifest, shard: Shard) -> None:
     """Computes and writes one shard and then its summary; several processes may do so at once, and again."""
-    write(manifest, shard, (compute(clip, manifest) for clip in shard.clips), lambda: None)
+    write(manifest, shard, (compute_clip(clip, manifest) for clip in shard.clips), lambda: None)
 
 
-def write(manifest: Manifest, shard: Shard, results: Iterable[Result], tick: Callable[[], object]) -> None:
+def write(manifest: Manifest, shard: Shard, results: Iterable[ComputedClip], tick: Callable[[], object]) -> None:
     """Writes the results of one shard's clips, in their order, and then its summary; calls `tick` after every clip."""
     serialize = features(manifest.preset, manifest.dtype).serialize_example
     stored, seconds, left_out, rates, frames = 0, 0.0, [], Counter(), Counter()

@@ -16,7 +16,7 @@ from asd_jax.sound.audio import read_audio
 from asd_jax.sound.log_mels import LogMels
 from asd_jax.sound.preset import FeaturePreset
 
-SECONDS = 12.0
+EXCERPT_SECONDS = 12.0
 """Of an excerpt at most: of longer clips the surroundings of the window with the highest score are shown."""
 
 _LOUDEST = 0.9  # of full scale
@@ -58,7 +58,7 @@ class Excerpt:
         return begin, begin + self.window
 
 
-def cut(findings: Findings, part: Part, names: Sequence[str], raw_dir: str | None) -> dict[str, Excerpt]:
+def cut_excerpts(findings: Findings, part: Part, names: Sequence[str], raw_dir: str | None) -> dict[str, Excerpt]:
     """Excerpts of the named clips that the records hold, by name; with sound where `raw_dir` holds the recordings.
 
     Raises:
@@ -87,7 +87,7 @@ def _around_highest(
     scores: np.ndarray,
     wave: np.ndarray | None,
 ) -> Excerpt:
-    length = max(int(SECONDS * preset.sample_rate / preset.hop), window)
+    length = max(int(EXCERPT_SECONDS * preset.sample_rate / preset.hop), window)
     middle = starts[scores.argmax()] + window // 2
     first = int(np.clip(middle - length // 2, 0, max(len(features) - length, 0)))
     within = (starts >= first) & (starts + window <= first + length)

@@ -13,13 +13,12 @@ from etils import epath
 
 from asd_jax.base.errors import UserError
 from asd_jax.datasets import DATASETS
-from asd_jax.datasets.clips import Machine, StoredClip
+from asd_jax.datasets.clips import DOMAINS, Machine, StoredClip
 from asd_jax.datasets.labels import LabelList, label_in_name, read_label_list, without_extension
 from asd_jax.evaluation.evaluate import evaluate_workdir, is_scored
 from asd_jax.evaluation.score_files import read_scores
 from asd_jax.measures import metrics
 from asd_jax.methods import Recipe
-from asd_jax.methods.recipe import DOMAINS
 from asd_jax.recipes.workdir import Summary, Workdir
 from asd_jax.records.store import UNLABELLED, Store, open_store
 from asd_jax.scoring.held_back import held_back_scores
@@ -29,7 +28,7 @@ from asd_jax.scoring.trained import load_trained
 from asd_jax.training.epoch_log import read_epochs
 
 
-class Measure(NamedTuple):
+class OverRuns(NamedTuple):
     """AUC or pAUC of every run: their mean and standard deviation; and that of the mean scores of the runs."""
 
     mean: float
@@ -87,15 +86,15 @@ class Part:
         """How many clips are labelled normal, and anomalous."""
         return int((self.labels == 0).sum()), int((self.labels == 1).sum())
 
-    def measures(self) -> tuple[Measure, Measure]:
+    def measures(self) -> tuple[OverRuns, OverRuns]:
         """AUC and pAUC of the labelled clips."""
         known = self.labels >= 0
         labels = self.labels[known].tolist()
 
-        def measured(measure: Callable[[Sequence[int], Sequence[float]], float]) -> Measure:
+        def measured(measure: Callable[[Sequence[int], Sequence[float]], float]) -> OverRuns:
             runs = [measure(labels, row[known].tolist()) for row in self.runs]
             std = statistics.stdev(runs) if len(runs) > 1 else 0.0
-            return Measure(statistics.fmean(runs), std, measure(labels, self.scores[known].tolist()))
+            return OverRuns(statistics.fmean(runs), std, measure(labels, self.scores[known].tolist()))
 
         return measured(metrics.auc), measured(metrics.pauc)
 
@@ -162,7 +161,7 @@ class Findings:
         return self.scorer.trained.recipe
 
 
-def find(workdir: str, labels_csv: str | None, target_fpr: float, score_hop: int | None) -> Findings:
+def read_findings(workdir: str, labels_csv: str | None, target_fpr: float, score_hop: int | None) -> Findings:
     """Reads what was found; a workdir whose test clips are not scored yet is evaluated first.
 
     Args:

@@ -57,7 +57,7 @@ def write_page(
     """
     check_own(out, "--out", rb"<!DOCTYPE html>\n<!-- made by asd_jax -->", "page")
     shown = {
-        name: findings.find(workdir, labels_csv, target_fpr, score_hop)
+        name: findings.read_findings(workdir, labels_csv, target_fpr, score_hop)
         for name, workdir in zip(short_names(workdirs), workdirs, strict=True)
     }
     parts = sorted(

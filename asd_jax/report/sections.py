@@ -34,7 +34,7 @@ def section(anchor: str, findings: Findings, part: Part, title: str, raw_dir: st
         raw_dir: the recordings, to be heard.
     """
     shown = part.to_show(ENDS, WRONG)
-    cut = excerpts.cut(findings, part, [part.names[clip] for clip in shown], raw_dir)
+    cut = excerpts.cut_excerpts(findings, part, [part.names[clip] for clip in shown], raw_dir)
     drawn = [_histogram(part), *([_roc(part)] if part.is_measured else []), _decisions(part)]
     embedded = _embeddings(findings, part)
     cards = _cards(part, shown, cut)

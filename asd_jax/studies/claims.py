@@ -7,7 +7,7 @@ words no numbers; `WORDS` does.
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from asd_jax.studies.paper1_results import Results, Setting
+from asd_jax.studies.paper1_results import RunResults, Setting
 from asd_jax.studies.tables import two_digits
 
 CLEARLY, STRONGLY, SLIGHTLY = 2.0, 5.0, 1.0
@@ -27,7 +27,7 @@ A, B, C, D, TAU, AUDIOSET = (Setting("proxy_outlier", outlier_set) for outlier_s
 OF_128, OF_512 = (C._replace(size=size) for size in (128, 512))
 _BASELINES = (AUTOENCODER, MAF)
 
-MACHINE_TYPES = ("fan", "pump", "slider", "valve", "ToyCar", "ToyConveyor")
+TYPES_2020 = ("fan", "pump", "slider", "valve", "ToyCar", "ToyConveyor")
 
 
 class Comparison(NamedTuple):
@@ -73,7 +73,7 @@ def _above(setting: Setting, margin: float, *machine_types: str | None, expected
 
 
 def _others(*machine_types: str) -> tuple[str, ...]:
-    return tuple(one for one in MACHINE_TYPES if one not in machine_types)
+    return tuple(one for one in TYPES_2020 if one not in machine_types)
 
 
 CLAIMS = (
@@ -99,25 +99,25 @@ CLAIMS = (
     ),
     Claim(
         "Set d falls for all but ToyConveyor",
-        tuple(Comparison(one, (C,), (D,), SLIGHTLY, one != "ToyConveyor") for one in MACHINE_TYPES),
+        tuple(Comparison(one, (C,), (D,), SLIGHTLY, one != "ToyConveyor") for one in TYPES_2020),
     ),
     Claim(
         "128 outliers beat the autoencoder for all but ToyConveyor",
-        tuple(Comparison(one, (OF_128,), (AUTOENCODER,), 0.0, one != "ToyConveyor") for one in MACHINE_TYPES),
+        tuple(Comparison(one, (OF_128,), (AUTOENCODER,), 0.0, one != "ToyConveyor") for one in TYPES_2020),
     ),
     Claim(
         "512 outliers beat the MAF for all but ToyConveyor",
-        tuple(Comparison(one, (OF_512,), (MAF,), 0.0, one != "ToyConveyor") for one in MACHINE_TYPES),
+        tuple(Comparison(one, (OF_512,), (MAF,), 0.0, one != "ToyConveyor") for one in TYPES_2020),
     ),
 )
 
 
-def judge(results: Results) -> list[Verdict]:
+def judge(results: RunResults) -> list[Verdict]:
     """A verdict on every claim."""
     return [_judge(claim, results) for claim in CLAIMS]
 
 
-def _judge(claim: Claim, results: Results) -> Verdict:
+def _judge(claim: Claim, results: RunResults) -> Verdict:
     grounds, met = [], []
     missing: dict[str, list[str]] = {}  # what -> for which machine types
     for machine_type, high, low, margin, expected in claim.comparisons:
@@ -142,7 +142,7 @@ def _judge(claim: Claim, results: Results) -> Verdict:
     return Verdict(claim.text, all(met), tuple(grounds))
 
 
-def markdown(verdicts: Sequence[Verdict]) -> str:
+def verdict_lines(verdicts: Sequence[Verdict]) -> str:
     """The verdicts as a list, with what the words mean."""
     lines = ["# Claims of Primus et al., DCASE workshop 2020", "", *(f"- {verdict}" for verdict in verdicts)]
     lines += ["", "In mean AUC in %:", "", *(f"- {word}: {meaning}" for word, meaning in WORDS.items()), ""]

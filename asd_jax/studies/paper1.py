@@ -22,13 +22,13 @@ from asd_jax.records.store import Store, open_store
 from asd_jax.studies import claims, figures, grid, paper1_results, tables, targets
 from asd_jax.studies.grid import Training
 from asd_jax.studies.paper1_pictures import SWEPT_SET, figure_3, figure_4
-from asd_jax.studies.paper1_results import OUTLIER_SETS, Result, Results, Setting
+from asd_jax.studies.paper1_results import SET_NAMES, RunResult, RunResults, Setting
 from asd_jax.training.outliers import FIGURE_4_SIZES, outlier_machines
 
 _OWN_KEYS = ("data_dir", "features", "machine_type", "machine_id", "outlier_set", "num_outliers")
 
 
-class Detector(NamedTuple):
+class DetectorKind(NamedTuple):
     """What the trainings of a detector are.
 
     Attributes:
@@ -41,14 +41,14 @@ class Detector(NamedTuple):
 
 
 DETECTORS = {
-    "autoencoder": Detector(("autoencoder", ""), lambda machine: machine),
-    "dcase2020_baseline": Detector(("autoencoder", "dcase2020_baseline"), lambda machine: (machine[0], "")),
-    "maf": Detector(("maf", ""), lambda machine: ("", "")),
-    "proxy_outlier": Detector(("proxy_outlier", ""), lambda machine: machine),
+    "autoencoder": DetectorKind(("autoencoder", ""), lambda machine: machine),
+    "dcase2020_baseline": DetectorKind(("autoencoder", "dcase2020_baseline"), lambda machine: (machine[0], "")),
+    "maf": DetectorKind(("maf", ""), lambda machine: ("", "")),
+    "proxy_outlier": DetectorKind(("proxy_outlier", ""), lambda machine: machine),
 }
 
 
-class Cell(NamedTuple):
+class GridCell(NamedTuple):
     """A machine on which a setting is measured, and the training that does; cells may share one."""
 
     setting: Setting
@@ -68,7 +68,7 @@ class Study:
 
     out: str
     test_ids: Mapping[str, tuple[str, ...]]
-    cells: tuple[Cell, ...]
+    cells: tuple[GridCell, ...]
 
     @property
     def trainings(self) -> list[Training]:
@@ -136,7 +136,7 @@ def open_study(
         UserError: the data, a name, or an override do not fit.
     """
     _check_names("detector", detectors, DETECTORS)
-    _check_names("outlier set", outlier_sets, OUTLIER_SETS)
+    _check_names("outlier set", outlier_sets, SET_NAMES)
     if detectors and "proxy_outlier" not in detectors and (outlier_sets or sizes):
         raise UserError("Outlier sets and sizes are for the detector proxy_outlier: name it as well or leave them out.")
     stores = {"paper1": open_store(data_dir, "paper1")}
@@ -185,7 +185,7 @@ def parse_sizes(texts: Sequence[str]) -> tuple[int, ...]:
 
 def _whole_sets(data: _Data, named: Sequence[str]) -> Iterator[tuple[Setting, Machine]]:
     """Every outlier set with every machine; says which sets are empty for which machine types."""
-    for outlier_set in named or OUTLIER_SETS:
+    for outlier_set in named or SET_NAMES:
         empty: dict[str, str] = {}  # machine type -> why
         for machine_type in data.test_ids:
             try:
@@ -215,7 +215,7 @@ def _sizes_of_set(data: _Data, sizes: Sequence[int]) -> Iterator[tuple[Setting, 
 
 def _cell(
     data: _Data, out: str, overrides: Mapping[str, Any], setting: Setting, machine: Machine, size: int | None = None
-) -> Cell:
+) -> GridCell:
     """Raises a UserError where the overrides do not fit the recipe, or the data lack the machine."""
     detector, recipe = DETECTORS[setting.detector], data.recipe(setting.detector)
     store = data.stores[recipe.features]
@@ -226,7 +226,7 @@ def _cell(
     own = (store.data_dir, recipe.features, machine_type, machine_id, setting.outlier_set, size)
     values = dict(zip(_OWN_KEYS, own, strict=True))
     training = grid.make_training(setting.detector, name, os.path.join(out, name), recipe, overrides, values)
-    return Cell(setting, machine, training)
+    return GridCell(setting, machine, training)
 
 
 def reproduce(study: Study) -> bool:
@@ -236,7 +236,7 @@ def reproduce(study: Study) -> bool:
     """
     failed = grid.train_all(study.trainings)
     measured = [result for cell in study.cells if cell.training.name not in failed for result in _results(cell)]
-    results = Results(study.test_ids, measured)
+    results = RunResults(study.test_ids, measured)
     paper1_results.write_results(os.path.join(study.out, tables.RESULTS), measured)
     print(paper1_results.write_table(study.out, results, _about(study)))
     pictures = {"figure_3": figure_3(results), "figure_4": figure_4(results)}
@@ -244,18 +244,18 @@ def reproduce(study: Study) -> bool:
         for kind in ("svg", "png"):
             if figure is not None:
                 figures.save(figure, os.path.join(study.out, f"{name}.{kind}"))
-    verdicts = claims.markdown(claims.judge(results))
+    verdicts = claims.verdict_lines(claims.judge(results))
     write_atomically(os.path.join(study.out, "claims.md"), verdicts)
     print(f"{verdicts}\nWrote results.csv, the table, the pictures and claims.md to {study.out}")
     return not failed
 
 
-def _results(cell: Cell) -> Iterator[Result]:
+def _results(cell: GridCell) -> Iterator[RunResult]:
     """What the evaluation of the training found for the cell's machine."""
     for one in cell.training.measured():
         if (one["machine_type"], one["machine_id"]) == cell.machine and one["domain"] in (None, targets.DOMAIN):
             for run, values in enumerate(one["runs"]):
-                yield Result(cell.machine, cell.setting, run, values["AUC"], values["pAUC"])
+                yield RunResult(cell.machine, cell.setting, run, values["AUC"], values["pAUC"])
 
 
 def _about(study: Study) -> str:

@@ -3,13 +3,13 @@
 from matplotlib.figure import Figure
 
 from asd_jax.studies import figures
-from asd_jax.studies.paper1_results import BASELINES, OUTLIER_SETS, Results
+from asd_jax.studies.paper1_results import BASELINES, SET_NAMES, RunResults
 
 SWEPT_SET = "c"
 """The outlier set whose size Figure 4 varies."""
 
 
-def figure_3(results: Results) -> Figure | None:
+def figure_3(results: RunResults) -> Figure | None:
     """Baselines and whole outlier sets by machine type; None where nothing was measured."""
     groups = {}
     for machine_type in results.test_ids:
@@ -19,7 +19,7 @@ def figure_3(results: Results) -> Figure | None:
             if setting.size is None
         }
         groups[machine_type] = {label: score for label, score in scores.items() if score}
-    sets = list(OUTLIER_SETS.values())
+    sets = list(SET_NAMES.values())
     families = {
         "without outliers": list(BASELINES.values()),
         "matching recordings": sets[:3],
@@ -28,7 +28,7 @@ def figure_3(results: Results) -> Figure | None:
     return figures.bars_figure("AUC by machine type", groups, families) if any(groups.values()) else None
 
 
-def figure_4(results: Results) -> Figure | None:
+def figure_4(results: RunResults) -> Figure | None:
     """AUC by the number of outliers, for every machine type and their average; None where no size was measured."""
     panels = {machine_type: [machine_type] for machine_type in results.test_ids}
     if len(panels) > 1:

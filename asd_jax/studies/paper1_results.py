@@ -18,7 +18,7 @@ BASELINES = {
 }
 """The detectors without outliers, and what they are called in tables and pictures."""
 
-OUTLIER_SETS = {
+SET_NAMES = {
     "a": "(a) same type",
     "b": "(b) other types",
     "c": "(c) both",
@@ -39,11 +39,11 @@ class Setting(NamedTuple):
     @property
     def label(self) -> str:
         """What tables and pictures call it."""
-        label = BASELINES.get(self.detector) or OUTLIER_SETS[self.outlier_set]
+        label = BASELINES.get(self.detector) or SET_NAMES[self.outlier_set]
         return label if self.size is None else f"{label}, {self.size} clips"
 
 
-class Result(NamedTuple):
+class RunResult(NamedTuple):
     """AUC and pAUC of one run on one machine."""
 
     machine: Machine
@@ -53,7 +53,7 @@ class Result(NamedTuple):
     pauc: float
 
 
-class Score(NamedTuple):
+class MeanAuc(NamedTuple):
     """Mean and standard deviation over the runs, in percent; the latter is 0 for a single run."""
 
     mean: float
@@ -64,7 +64,7 @@ class Score(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Results:
+class RunResults:
     """All results, and what they are about.
 
     Attributes:
@@ -73,14 +73,14 @@ class Results:
     """
 
     test_ids: Mapping[str, Sequence[str]]
-    results: Sequence[Result]
+    results: Sequence[RunResult]
 
     @property
     def settings(self) -> list[Setting]:
         """Those measured, in the order of their first result."""
         return list(dict.fromkeys(result.setting for result in self.results))
 
-    def score(self, setting: Setting, machine_types: Iterable[str], measure: str = "auc") -> Score | None:
+    def score(self, setting: Setting, machine_types: Iterable[str], measure: str = "auc") -> MeanAuc | None:
         """The mean over the machine types of the mean over their IDs; None where one has not been measured.
 
         `measure` is "auc" or "pauc".
@@ -100,17 +100,17 @@ class Results:
             )
             for found in runs.values()
         ]
-        return Score(statistics.fmean(means), statistics.stdev(means) if len(means) > 1 else 0.0)
+        return MeanAuc(statistics.fmean(means), statistics.stdev(means) if len(means) > 1 else 0.0)
 
 
-def write_results(path: str, results: Iterable[Result]) -> None:
+def write_results(path: str, results: Iterable[RunResult]) -> None:
     """Writes a CSV file with a line for every result; `size` is the number of clips asked for, empty for all."""
     header = ("machine_type", "machine_id", "detector", "outlier_set", "size", "run", "AUC", "pAUC")
     rows = [(*r.machine, *r.setting, r.run, r.auc, r.pauc) for r in results]
     tables.write_csv(path, [header, *rows])
 
 
-def write_table(folder: str, results: Results, about: str) -> str:
+def write_table(folder: str, results: RunResults, about: str) -> str:
     """Writes FOLDER/table_1.md and .csv: baselines and whole outlier sets by machine type, in percent.
 
     Below the challenge's baseline come its published figures. `about` goes under the table. Returns what stands in the
@@ -141,7 +141,7 @@ def write_table(folder: str, results: Results, about: str) -> str:
     return "\n".join(text)
 
 
-def _published(results: Results, machine_types: Sequence[str], measure: str) -> float | None:
+def _published(results: RunResults, machine_types: Sequence[str], measure: str) -> float | None:
     """The mean of the challenge's figures over the same machines; None where it has none of one."""
     means = []
     for machine_type in machine_types:

@@ -24,7 +24,7 @@ from asd_jax.recipes.workdir import Workdir
 from asd_jax.records.store import Store, open_store
 from asd_jax.studies import encoder_pictures, grid, paper2_tables, published, tables, targets
 from asd_jax.studies.grid import Training
-from asd_jax.studies.paper2_tables import Measure
+from asd_jax.studies.paper2_tables import RunMeasure
 
 _FEATURES = "paper2"
 _OWN_KEYS = ("data_dir", "machine_type", "machine_id")
@@ -62,7 +62,7 @@ class Study:
         return grid.make_training(row, name, workdir, self.recipes[recipe](variant), self.overrides, own)
 
 
-class Row(NamedTuple):
+class TableRow(NamedTuple):
     """How a row of the tables is made.
 
     Attributes:
@@ -71,7 +71,7 @@ class Row(NamedTuple):
     """
 
     trainings: Callable[[Study, str], list[Training]]
-    measures: Callable[[Study, str, Sequence[Training]], list[Measure]]
+    measures: Callable[[Study, str, Sequence[Training]], list[RunMeasure]]
 
 
 def _multitask(row: str, variant: str = "") -> Callable[[Study, str], list[Training]]:
@@ -89,7 +89,7 @@ def _of_members(study: Study, machine_type: str) -> list[Training]:
     return [training for row in rows for training in ROWS[row].trainings(study, machine_type)]
 
 
-def _evaluated(study: Study, row: str, trainings: Sequence[Training]) -> list[Measure]:
+def _evaluated(study: Study, row: str, trainings: Sequence[Training]) -> list[RunMeasure]:
     """What the evaluations of the trainings found."""
     measures = []
     for training in trainings:
@@ -97,11 +97,11 @@ def _evaluated(study: Study, row: str, trainings: Sequence[Training]) -> list[Me
         for one in training.measured():
             place = (machine_type, row, one["machine_id"], one["domain"] or targets.DOMAIN)
             if one["machine_id"] in study.test_ids[machine_type]:
-                measures += [Measure(*place, run, x["AUC"], x["pAUC"]) for run, x in enumerate(one["runs"])]
+                measures += [RunMeasure(*place, run, x["AUC"], x["pAUC"]) for run, x in enumerate(one["runs"])]
     return measures
 
 
-def _without_inlier(study: Study, row: str, trainings: Sequence[Training]) -> list[Measure]:
+def _without_inlier(study: Study, row: str, trainings: Sequence[Training]) -> list[RunMeasure]:
     """Scores the stored embeddings by how improbable a clip's own product ID is."""
     [training] = trainings
     recipe, measures = training.recipe, []
@@ -112,7 +112,7 @@ def _without_inlier(study: Study, row: str, trainings: Sequence[Training]) -> li
     return measures
 
 
-def _ensemble(study: Study, row: str, trainings: Sequence[Training]) -> list[Measure]:
+def _ensemble(study: Study, row: str, trainings: Sequence[Training]) -> list[RunMeasure]:
     """Averages the members' scores."""
     members = []
     for member, training in zip(study.recipes["parallel"]().members, trainings, strict=True):
@@ -123,21 +123,23 @@ def _ensemble(study: Study, row: str, trainings: Sequence[Training]) -> list[Mea
     return [m for run, clips in enumerate(scored) for m in _measure(study, row, recipe.machine_type, run, clips)]
 
 
-def _measure(study: Study, row: str, machine_type: str, run: int, clips: ClipScores) -> Iterator[Measure]:
+def _measure(study: Study, row: str, machine_type: str, run: int, clips: ClipScores) -> Iterator[RunMeasure]:
     """AUC and pAUC of every test ID from its clips' scores."""
     for machine_id in study.test_ids[machine_type]:
         mine = (clips.machine_id == machine_id) & (clips.domain == targets.DOMAIN) & np.isin(clips.label, (0, 1))
         values = clips.label[mine], clips.score[mine]
-        yield Measure(machine_type, row, machine_id, targets.DOMAIN, run, metrics.auc(*values), metrics.pauc(*values))
+        yield RunMeasure(
+            machine_type, row, machine_id, targets.DOMAIN, run, metrics.auc(*values), metrics.pauc(*values)
+        )
 
 
 ROWS = {
-    "proposed": Row(_multitask("proposed"), _evaluated),
-    "without_mixup": Row(_multitask("without_mixup", "without_mixup"), _evaluated),
-    "without_inlier": Row(_multitask("proposed"), _without_inlier),
-    "only_product_ids": Row(_multitask("only_product_ids", "only_product_ids"), _evaluated),
-    "ddcsad": Row(_one_for_each_id, _evaluated),
-    "parallel": Row(_of_members, _ensemble),
+    "proposed": TableRow(_multitask("proposed"), _evaluated),
+    "without_mixup": TableRow(_multitask("without_mixup", "without_mixup"), _evaluated),
+    "without_inlier": TableRow(_multitask("proposed"), _without_inlier),
+    "only_product_ids": TableRow(_multitask("only_product_ids", "only_product_ids"), _evaluated),
+    "ddcsad": TableRow(_one_for_each_id, _evaluated),
+    "parallel": TableRow(_of_members, _ensemble),
 }
 
 

@@ -11,7 +11,7 @@ from asd_jax.studies import published, tables
 from asd_jax.studies.tables import two_digits
 
 
-class Measure(NamedTuple):
+class RunMeasure(NamedTuple):
     """How well one run of a detector tells the anomalies of one machine ID and domain from its normal sound."""
 
     machine_type: str
@@ -23,14 +23,14 @@ class Measure(NamedTuple):
     pauc: float
 
 
-def write_measures(path: str, measures: Iterable[Measure]) -> None:
+def write_measures(path: str, measures: Iterable[RunMeasure]) -> None:
     """Writes a CSV file with a line for every measure."""
     header = ("machine_type", "row", "machine_id", "domain", "run", "AUC", "pAUC")
     tables.write_csv(path, [header, *measures])
 
 
 def write_table(
-    folder: str, table: published.Table, machine_types: Sequence[str], measures: Sequence[Measure], about: str
+    folder: str, table: published.Table, machine_types: Sequence[str], measures: Sequence[RunMeasure], about: str
 ) -> str:
     """Writes FOLDER/<name>.md and .csv: a column for every machine type, then "All"; in percent, ours (published).
 
@@ -51,9 +51,9 @@ def write_table(
     return "\n".join(text)
 
 
-def _cells(line: published.Line, machine_types: Sequence[str], measures: Sequence[Measure]) -> list[tuple[str, str]]:
+def _cells(line: published.Line, machine_types: Sequence[str], measures: Sequence[RunMeasure]) -> list[tuple[str, str]]:
     """(ours, published) for every machine type and for all."""
-    theirs = dict(zip(published.MACHINE_TYPES, line.figures, strict=True))
+    theirs = dict(zip(published.TYPES_2021, line.figures, strict=True))
     mine = {kind: [m for m in measures if (m.row, m.machine_type) == (line.row, kind)] for kind in machine_types}
     cells = [(_ours(mine[kind]), two_digits(theirs.get(kind))) for kind in machine_types]
     everything = [measure for found in mine.values() for measure in found] if all(mine.values()) else []
@@ -61,7 +61,7 @@ def _cells(line: published.Line, machine_types: Sequence[str], measures: Sequenc
     return [*cells, (_ours(everything), two_digits(overall))]
 
 
-def _ours(measures: Sequence[Measure]) -> str:
+def _ours(measures: Sequence[RunMeasure]) -> str:
     """The mean over the runs of the harmonic mean of all AUCs and pAUCs."""
     runs = [[m for m in measures if m.run == run] for run in sorted({m.run for m in measures})]
     scores = [metrics.harmonic_mean_of_all([m.auc for m in run], [m.pauc for m in run]) for run in runs]

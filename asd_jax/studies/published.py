@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-MACHINE_TYPES = ("fan", "gearbox", "pump", "valve", "slider", "ToyCar", "ToyTrain")
+TYPES_2021 = ("fan", "gearbox", "pump", "valve", "slider", "ToyCar", "ToyTrain")
 """Of paper 2, whose last figure is "All"."""
 
 
@@ -12,7 +12,7 @@ class Line(NamedTuple):
     Attributes:
         method: as the paper calls it.
         row: the row of the study (`asd_jax.studies.paper2.ROWS`) that is compared with it.
-        figures: harmonic means of AUC and pAUC over three machine IDs, in percent, for every one of `MACHINE_TYPES`.
+        figures: harmonic means of AUC and pAUC over three machine IDs, in percent, for every one of `TYPES_2021`.
         overall: harmonic mean over all machine types, in percent.
     """
 

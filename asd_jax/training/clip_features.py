@@ -76,7 +76,7 @@ class ClipFeatures:
             yield self.frames[first : first + length].numpy()
 
 
-def load(
+def load_features(
     store: Store, machines: Sequence[Machine], split: str, window: int, domains: Collection[str] = ()
 ) -> list[ClipFeatures]:
     """Reads the machines' clips of a split and of some domains (all where none are named).

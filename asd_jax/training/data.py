@@ -66,7 +66,7 @@ def load_data(recipe: Recipe) -> TrainingData:
     for target in targets:
         check_target(target, groups)
     pool = _outlier_machines(recipe, targets, groups)
-    everything = clip_features.load(store, [*targets, *pool], "train", recipe.window, recipe.domains)
+    everything = clip_features.load_features(store, [*targets, *pool], "train", recipe.window, recipe.domains)
     mine, others = everything[: len(targets)], everything[len(targets) :]
     for machine, clips in zip(targets, mine, strict=True):
         there = store.find(machine).domains

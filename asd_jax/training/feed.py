@@ -10,12 +10,12 @@ import numpy as np
 from asd_jax.devices.mesh import Batch, local_rows, put_block, put_everywhere
 from asd_jax.devices.steps import Steps
 from asd_jax.training import input_pipeline
-from asd_jax.training.input_pipeline import Block, Sampler
+from asd_jax.training.input_pipeline import BatchBlock, Sampler
 
 
 def feed(
     sampler: Sampler, steps: Steps, values: Mapping[str, np.ndarray], *, runs: Sequence[int], **options: Any
-) -> Iterator[tuple[Block, tuple[Batch, Batch, jax.Array]]]:
+) -> Iterator[tuple[BatchBlock, tuple[Batch, Batch, jax.Array]]]:
     """Blocks of batches, and what the steps take of them on the devices, the next one always under way.
 
     Args:
@@ -45,7 +45,7 @@ def feed(
     yield from ahead
 
 
-def _of_steps(steps: Steps, values: Mapping[str, np.ndarray], block: Block) -> tuple[Batch, jax.Array]:
+def _of_steps(steps: Steps, values: Mapping[str, np.ndarray], block: BatchBlock) -> tuple[Batch, jax.Array]:
     """The values of a block's steps, after the end of the training the last ones again; and how many steps it has."""
     place = block.first_step + np.arange(steps.length)
     mine = {name: column[np.minimum(place, len(column) - 1)] for name, column in values.items()}

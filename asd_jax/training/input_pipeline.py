@@ -138,7 +138,7 @@ def _in_orders(count: int, length: int, seed: tf.Tensor) -> tf.Tensor:
 
 
 @dataclasses.dataclass(frozen=True)
-class Block:
+class BatchBlock:
     """The batches of some steps in succession.
 
     Attributes:
@@ -164,7 +164,7 @@ def blocks(
     steps: int,
     window: int | None,
     rows: range | None = None,
-) -> Iterator[Block]:
+) -> Iterator[BatchBlock]:
     """All batches from step `first_step` on, for several independent runs at once.
 
     Args:
@@ -211,4 +211,4 @@ def blocks(
     options = tf.data.Options()
     options.experimental_optimization.apply_default_optimizations = False  # they copy what `cut_out` reads from
     for first_step, count, arrays in data.prefetch(4).with_options(options).as_numpy_iterator():
-        yield Block(int(first_step), int(count), arrays)
+        yield BatchBlock(int(first_step), int(count), arrays)

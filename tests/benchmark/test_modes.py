@@ -74,7 +74,7 @@ def test_both_sides_together_on_prepared_clips(tmp_path):
     assert result["limit"] in ("step", "input")
     faster = result["input_alone_windows_per_second"] > result["step_alone_windows_per_second"]
     assert (result["limit"] == "step") == faster
-    assert "The limit is" in timing.format_lines(result)[-1]
+    assert "The limit is" in timing.measurement_lines(result)[-1]
 
 
 def test_preparing_is_measured_on_all_clips_in_every_repeat(tmp_path, monkeypatch):

@@ -54,7 +54,7 @@ def test_a_complete_data_set_has_no_problems(tmp_path, published):
     assert (dev.train, dev.test_normal, dev.test_anomaly, dev.test_unlabelled, dev.seconds) == (2, 1, 1, 0, 40.0)
     assert (evaluation.train, evaluation.test_unlabelled, evaluation.expected) == (1, 2, (1, 1, 1))
     assert dev.formats == ("16000 Hz x 1",)
-    header, first, second, *rest = check.format_lines(report)
+    header, first, second, *rest = check.report_lines(report)
     assert "part  train" in header
     assert first.split()[:8] == ["fan", "00", "dev", "2", "1", "1", "0", "40"]
     assert second.split()[:8] == ["fan", "01", "eval", "1", "0", "0", "2", "30"]
@@ -73,7 +73,7 @@ def test_missing_training_data_and_a_packed_zip_are_listed(tmp_path, published):
     assert "fan 00 (dev): 1 training clips where the data set holds 2: download and unzip dev_data_fan.zip" in dev
     assert "fan 01 (eval): 0 training clips where the data set holds 1" in evaluation
     assert "eval_data_train_fan.zip" in evaluation
-    assert "1/2" in check.format_lines(report)[1]
+    assert "1/2" in check.report_lines(report)[1]
 
 
 def test_an_absent_machine_of_a_known_type_has_a_row(tmp_path, published):
@@ -134,7 +134,7 @@ def test_a_folder_that_cannot_be_listed_is_a_problem_not_an_exception(tmp_path):
     report = run(tmp_path)
     assert report.rows == () and "No recordings found" in report.problems[0]
     assert "dev_data_fan.zip is not unpacked" in report.problems[1]
-    assert check.format_lines(report)[-1].startswith("- ")
+    assert check.report_lines(report)[-1].startswith("- ")
 
 
 def test_own_recordings_may_have_any_format(tmp_path):
@@ -149,7 +149,7 @@ def test_own_recordings_may_have_any_format(tmp_path):
     assert low.startswith(
         "fan 00 (dev): 1 recordings are below 16000 Hz (1 of 8000 Hz): nothing is heard of them above "
     )
-    lines = check.format_lines(report)
+    lines = check.report_lines(report)
     assert lines[lines.index("Taken for:") + 1 :][:3] == [
         "- test/abnormal: 1 anomalous",
         "- test/humming: 1 without a label",
@@ -198,7 +198,7 @@ def test_a_complete_data_set_of_2021_has_a_row_for_every_domain(tmp_path, publis
     write_fan_2021(tmp_path)
     report = check.check(str(tmp_path), "dcase2021", RATE)
     assert report.all_problems == []
-    lines = check.format_lines(report)
+    lines = check.report_lines(report)
     assert lines[0].split()[:5] == ["type", "ID", "part", "domain", "train"]
     assert [line.split()[:9] for line in lines[1:5]] == [
         ["fan", "00", "dev", "source", "2", "1", "1", "0", "40"],
@@ -266,7 +266,7 @@ def test_scenes_of_any_format_are_compared_with_the_published_number(tmp_path, m
     [problem] = report.all_problems
     assert problem.startswith("TAU2020 all (dev): 2 training clips where the data set holds 23035: download and unzip ")
     assert "Zenodo record 3819968" in problem
-    assert check.format_lines(report)[1].split()[:7] == ["TAU2020", "all", "dev", "2/23035", "0", "0", "0"]
+    assert check.report_lines(report)[1].split()[:7] == ["TAU2020", "all", "dev", "2/23035", "0", "0", "0"]
     pretend(monkeypatch, "tau2020", counts={("TAU2020", "all", "dev", ""): (2, 0, 0)})
     report = check.check(str(tmp_path), "tau2020", RATE)
     assert report.all_problems == []

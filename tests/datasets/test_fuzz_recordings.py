@@ -101,7 +101,7 @@ def test_a_recording_is_read_or_told(recording):
                 assert log_mel is None or np.isfinite(log_mel.astype(np.float16)).all()
         report = check.check(str(raw), "folder", RATE)
         assert [row.train for row in report.rows] == [1]
-        assert all(is_one_line(line) for line in check.format_lines(report))
+        assert all(is_one_line(line) for line in check.report_lines(report))
         readable = not any("no readable audio header" in problem for problem in report.all_problems)
         assert readable or wave is None
 
@@ -181,7 +181,7 @@ def test_any_names_are_listed_checked_and_read_or_told(tree):
                         file.write(SOUNDS[".wav"][0])
         told(DATASETS[dataset].list_clips, str(raw))
         report = check.check(str(raw), dataset, RATE)
-        assert all(is_one_line(line) for line in check.format_lines(report))
+        assert all(is_one_line(line) for line in check.report_lines(report))
         misfits = []
         for clip in told(DATASETS[dataset].list_clips, str(raw), misfits=misfits) or ():
             if told(read_audio, clip.path, RATE) is None:
@@ -221,7 +221,7 @@ def test_a_manifest_is_read_or_told(text):
         clips = told(DATASETS["folder"].list_clips, str(raw), names=["manifest.csv", str(raw)])
         for clip in clips or ():
             assert os.path.isfile(clip.path)
-        assert all(is_one_line(line) for line in check.format_lines(check.check(str(raw), "folder", RATE)))
+        assert all(is_one_line(line) for line in check.report_lines(check.check(str(raw), "folder", RATE)))
 
 
 @given(st.one_of(TABLES, st.binary(max_size=60)))
@@ -243,4 +243,4 @@ def test_lists_of_labels_and_segments_are_read_or_told(text):
         assert labels is None or {label for clips in labels.values() for label in clips.values()} <= {0, 1}
         for dataset in ("dcase2020", "dcase2021", "audioset"):
             report = check.check(str(raw), dataset, RATE)
-            assert all(is_one_line(line) for line in check.format_lines(report))
+            assert all(is_one_line(line) for line in check.report_lines(report))

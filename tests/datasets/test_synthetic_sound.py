@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from asd_jax.datasets.synthetic_sound import MACHINE_TYPES, waveform
+from asd_jax.datasets.synthetic_sound import MADE_UP_TYPES, made_up_sound
 
 DOMAINS = ("source", "target")
 
@@ -15,9 +15,9 @@ def clips():
     wanted = [("train", 0, 20), ("test", 0, 24), ("test", 1, 24)]
     return {
         (machine_type, domain, split, label): [
-            waveform(0, machine_type, "00", split, label, counter, 3.0, domain) / 2**15 for counter in range(count)
+            made_up_sound(0, machine_type, "00", split, label, counter, 3.0, domain) / 2**15 for counter in range(count)
         ]
-        for machine_type in MACHINE_TYPES
+        for machine_type in MADE_UP_TYPES
         for domain in DOMAINS
         for split, label, count in wanted
     }
@@ -58,12 +58,12 @@ def test_level_does_not_tell_an_anomaly(clips, domain):
     assert max(np.abs(clip).max() for of in clips.values() for clip in of) < 0.99
 
 
-@pytest.mark.parametrize("machine_type", MACHINE_TYPES)
+@pytest.mark.parametrize("machine_type", MADE_UP_TYPES)
 def test_the_spectrum_tells_most_anomalies_but_not_all(spectra, machine_type):
     assert 0.6 < auc(spectra, machine_type, "source", "source") < 0.99
 
 
-@pytest.mark.parametrize("machine_type", MACHINE_TYPES)
+@pytest.mark.parametrize("machine_type", MADE_UP_TYPES)
 def test_the_target_domain_is_strange_to_a_detector_trained_on_source(spectra, machine_type):
     distance = {domain: np.mean(nearest(spectra, machine_type, "source", domain, 0)) for domain in DOMAINS}
     assert distance["target"] > 1.5 * distance["source"]
@@ -80,7 +80,7 @@ def test_a_clip_of_the_target_domain_is_a_run_of_its_own(clips):
 
 def test_faults_can_be_heard_in_the_target_domain_too(spectra):
     mean = {
-        (train, test): np.mean([auc(spectra, machine_type, train, test) for machine_type in MACHINE_TYPES])
+        (train, test): np.mean([auc(spectra, machine_type, train, test) for machine_type in MADE_UP_TYPES])
         for train, test in (("source", "source"), ("source", "target"), ("target", "target"))
     }
     assert mean["source", "target"] < mean["source", "source"] - 0.1
@@ -90,17 +90,17 @@ def test_faults_can_be_heard_in_the_target_domain_too(spectra):
 def test_ids_differ_and_types_differ_more():
     centre = {
         (machine_type, machine_id): np.mean(
-            [log_spectrum(waveform(0, machine_type, machine_id, "train", 0, i, 2.0)) for i in range(4)],
+            [log_spectrum(made_up_sound(0, machine_type, machine_id, "train", 0, i, 2.0)) for i in range(4)],
             axis=0,
         )
-        for machine_type in MACHINE_TYPES
+        for machine_type in MADE_UP_TYPES
         for machine_id in ("00", "01")
     }
 
     def distance(a, b):
         return np.linalg.norm(centre[a] - centre[b])
 
-    for machine_type in MACHINE_TYPES:
+    for machine_type in MADE_UP_TYPES:
         siblings = distance((machine_type, "00"), (machine_type, "01"))
         others = min(distance((machine_type, "00"), machine) for machine in centre if machine[0] != machine_type)
         assert 5 < siblings < others

@@ -15,7 +15,7 @@ import soundfile
 
 from asd_jax.base.errors import UserError
 from asd_jax.listening import along_time
-from asd_jax.listening.along_time import Stretch, clock, find_stretches, score_along_time, score_live
+from asd_jax.listening.along_time import Stretch, clock_time, find_stretches, score_along_time, score_live
 from asd_jax.listening.follow import Arrivals, follow
 from asd_jax.listening.recordings import score_recordings
 from asd_jax.scoring.detector import load_detector
@@ -112,18 +112,18 @@ def test_pieces_above_the_threshold_that_touch_are_one_stretch():
     assert find_stretches(bounds, np.array([1.5, 2, 1, np.nan, 3]), 1.0) == [Stretch(0, 4, 2), Stretch(7, 9, 3)]
     assert find_stretches(bounds, np.array([0, 0, 2, 3, 1.5]), 1.0) == [Stretch(4, 9, 3)]
     assert find_stretches(bounds, np.zeros(5), 1.0) == []
-    assert [clock(s) for s in (0, 59.99, 3661, 360000)] == ["0:00:00", "0:00:59", "1:01:01", "100:00:00"]
+    assert [clock_time(s) for s in (0, 59.99, 3661, 360000)] == ["0:00:00", "0:00:59", "1:01:01", "100:00:00"]
 
 
 def test_a_picture_has_a_panel_for_each_of_the_highest(monkeypatch):
     def one(i):
-        return along_time.Recording(f"{i}", np.array([[0.0, 2.0], [2.0, 4.0]]), np.array([np.nan, i]), [])
+        return along_time.ScoredRecording(f"{i}", np.array([[0.0, 2.0], [2.0, 4.0]]), np.array([np.nan, i]), [])
 
     recordings = [one(i) for i in (3, 9, *range(10, 17))]
     figure = along_time.picture(recordings, 4.0)
     assert [axis.get_title() for axis in figure.axes] == ["9", *map(str, range(10, 17))]
     assert all(4.0 in axis.lines[1].get_ydata() for axis in figure.axes)
-    silent = along_time.Recording("silent", np.array([[0.0, 2.0]]), np.array([np.nan]), [])
+    silent = along_time.ScoredRecording("silent", np.array([[0.0, 2.0]]), np.array([np.nan]), [])
     assert len(along_time.picture([silent], None).axes[0].lines) == 1 and along_time.picture([], 1.0)
 
 

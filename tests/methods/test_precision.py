@@ -7,7 +7,7 @@ import optax
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from asd_jax.datasets.synthetic_sound import waveform
+from asd_jax.datasets.synthetic_sound import made_up_sound
 from asd_jax.methods.proxy_outlier import ProxyOutlier
 from asd_jax.models.autoencoder import DenseAutoencoder
 from asd_jax.models.resnet import ResNet
@@ -27,7 +27,7 @@ def sounds():
 
     def clips(machine_type, split, label, count):
         preset = PRESETS["paper1"]
-        waves = (waveform(0, machine_type, "00", split, label, i, 2.0) for i in range(count))
+        waves = (made_up_sound(0, machine_type, "00", split, label, i, 2.0) for i in range(count))
         return np.stack([preset.compute(wave / np.float32(2**15), "clip") for wave in waves])
 
     other = clips("rotor", "train", 0, 24)

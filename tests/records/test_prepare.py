@@ -15,7 +15,7 @@ from asd_jax.datasets.clips import Clip
 from asd_jax.records import prepare as prepare_module
 from asd_jax.records import shards as shards_module
 from asd_jax.records.manifest import read_manifest
-from asd_jax.records.prepare import format_lines, prepare
+from asd_jax.records.prepare import prepare, prepared_lines
 from asd_jax.records.store import open_store, tf
 from asd_jax.sound.audio import read_audio
 from asd_jax.sound.features import PRESETS
@@ -64,7 +64,9 @@ def test_recordings_of_low_rates_are_told_and_stored(tmp_path):
         done = prepare(clips, str(tmp_path / "data"), "folder", "paper1", workers=2, say=lambda _: None)
         assert done.manifest.machines[FAN].clips == {"train": 6, "test": 2}
         assert dict(done.manifest.machines[FAN].rates) == {"8000": 5, "16000": 3}
-        assert format_lines(done)[-1].startswith("Warning: 5 recordings are below 16000 Hz (5 of 8000 Hz): nothing is ")
+        assert prepared_lines(done)[-1].startswith(
+            "Warning: 5 recordings are below 16000 Hz (5 of 8000 Hz): nothing is "
+        )
     assert read_manifest(str(tmp_path / "data")).machines[FAN].rates == {"8000": 5, "16000": 3}
 
 
@@ -86,7 +88,7 @@ def test_all_clips_are_stored_by_name_whatever_order_they_come_in(tmp_path):
             exact = PRESETS["paper1"].compute(read_audio(clip.path, 16000), "")
             np.testing.assert_array_equal(example["features"], exact.astype(np.float16))
             assert example["label"] == (-1 if clip.label is None else clip.label)
-    line = format_lines(done)[1].split()
+    line = prepared_lines(done)[1].split()
     assert line == ["fan", "1", "10", "3", f"{seconds:.0f}"]
 
 
@@ -101,7 +103,7 @@ def test_float32_is_stored_unrounded(tmp_path):
 
 def stop_after(monkeypatch, calls):
     """Makes `_compute` raise after so many calls; returns the list of the clips that it is asked for."""
-    asked, compute = [], shards_module.compute
+    asked, compute = [], shards_module.compute_clip
 
     def stopping(clip, *rest):
         asked.append(clip)
@@ -109,7 +111,7 @@ def stop_after(monkeypatch, calls):
             raise Killed
         return compute(clip, *rest)
 
-    monkeypatch.setattr(shards_module, "compute", stopping)
+    monkeypatch.setattr(shards_module, "compute_clip", stopping)
     return asked
 
 
@@ -147,7 +149,7 @@ def test_a_second_writer_where_locks_do_not_work_shifts_nothing(tmp_path, monkey
     def write_beside(manifest, shard, results, tick):
         write(manifest, shard, results, tick)
         if shard is shards[0]:  # the other process finishes the next one meanwhile
-            write(manifest, shards[1], (shards_module.compute(clip, manifest) for clip in shards[1].clips), tick)
+            write(manifest, shards[1], (shards_module.compute_clip(clip, manifest) for clip in shards[1].clips), tick)
 
     monkeypatch.setattr(shards_module, "make_shards", noted)
     monkeypatch.setattr(shards_module, "write", write_beside)
@@ -261,7 +263,7 @@ def test_no_space_left_loses_nothing(tmp_path, monkeypatch, failure):
 
 def test_reads_only_a_few_clips_ahead_of_writing(tmp_path, monkeypatch):
     clips = write_clips(tmp_path / "raw", FAN, train=40, test=0)
-    compute, write, lock = shards_module.compute, shards_module.write, threading.Lock()
+    compute, write, lock = shards_module.compute_clip, shards_module.write, threading.Lock()
     began, written, farthest = [], [], []
 
     def counted(*arguments):
@@ -274,7 +276,7 @@ def test_reads_only_a_few_clips_ahead_of_writing(tmp_path, monkeypatch):
         write(*arguments)
         written.append(1)
 
-    monkeypatch.setattr(shards_module, "compute", counted)
+    monkeypatch.setattr(shards_module, "compute_clip", counted)
     monkeypatch.setattr(shards_module, "write", slow)
     prepare(clips, tmp_path / "data", "dcase2020", "paper1", workers=2)
     assert len(began) == 40

@@ -149,7 +149,7 @@ def test_what_is_damaged_is_one_sentence(text, workdir, name, content, said):
     (workdir / name).write_text(content)
     try:
         with pytest.raises(UserError, match=said):
-            findings.find(str(workdir), None, 0.1, None)
+            findings.read_findings(str(workdir), None, 0.1, None)
     finally:
         (workdir / name).write_bytes(before)
 
@@ -160,10 +160,10 @@ def test_scores_by_older_weights_are_made_anew(text, workdir, capsys):
     for stale in (json.dumps({"steps": [1, 2], "score_hop": 4}), None):  # None: as older versions left the folder
         scores.write_text("")
         origin.unlink() if stale is None else origin.write_text(stale)
-        findings.find(str(workdir), None, 0.1, None)
+        findings.read_findings(str(workdir), None, 0.1, None)
         assert scores.read_bytes() == found and "not scored by its newest weights" in capsys.readouterr().out
     scores.write_text(scores.read_text())
-    findings.find(str(workdir), None, 0.1, None)
+    findings.read_findings(str(workdir), None, 0.1, None)
     assert "not scored" not in capsys.readouterr().out
 
 
@@ -235,9 +235,9 @@ def test_pictures_and_players_can_be_told_apart_without_seeing_them(text):
 
 
 def test_an_excerpt_is_the_recording_and_its_windows(raw, workdir, text):
-    found = findings.find(str(workdir), None, 0.1, None)
+    found = findings.read_findings(str(workdir), None, 0.1, None)
     [part] = found.parts
-    cut = excerpts.cut(found, part, part.names[:5], str(raw))
+    cut = excerpts.cut_excerpts(found, part, part.names[:5], str(raw))
     assert list(cut) == list(part.names[:5])
     for name, excerpt in cut.items():
         assert excerpt.scores.mean() == pytest.approx(part.scores[part.names.index(name)], abs=1e-5)
@@ -246,9 +246,11 @@ def test_an_excerpt_is_the_recording_and_its_windows(raw, workdir, text):
         np.testing.assert_array_equal(excerpt.wave, read_audio(str(raw / "drill/00/test" / name), 16000))
         heard, rate = soundfile.read(io.BytesIO(excerpts.mp3(excerpt.wave, 16000)))
         assert rate == 16000 and np.corrcoef(heard, excerpt.wave)[0, 1] > 0.7
-    part_wrong = excerpts.cut(found, part, ["anomaly/0.wav"], None)["anomaly/0.wav"]  # from its second second on
+    part_wrong = excerpts.cut_excerpts(found, part, ["anomaly/0.wav"], None)[
+        "anomaly/0.wav"
+    ]  # from its second second on
     assert part_wrong.highest[1] > 1.7 and part_wrong.scores[0] < part_wrong.scores[-1]
-    silent = excerpts.cut(found, part, part.names[:1], str(raw / "drill"))
+    silent = excerpts.cut_excerpts(found, part, part.names[:1], str(raw / "drill"))
     assert silent[part.names[0]].wave is None and "No sound of drill 00" in found.notes[-1]
 
 
@@ -260,7 +262,7 @@ def test_of_a_long_clip_the_surroundings_of_the_highest_window_are_shown():
     for highest in (0, len(starts) // 2, len(starts) - 1):
         scores = np.where(np.arange(len(starts)) == highest, 1.0, 0.0)
         excerpt = excerpts._around_highest(PRESETS["paper1"], log_mel, starts, window, scores, wave)
-        assert excerpt.seconds <= excerpts.SECONDS and excerpt.scores.max() == 1.0
+        assert excerpt.seconds <= excerpts.EXCERPT_SECONDS and excerpt.scores.max() == 1.0
         begin, end = excerpt.highest
         assert begin == pytest.approx(starts[highest] * hop / 16000) and end == pytest.approx(begin + 63 * hop / 16000)
         assert excerpt.first <= begin and end <= excerpt.first + excerpt.seconds
@@ -311,7 +313,7 @@ def test_a_page_shows_some_machines_and_lists_all():
 
 def test_a_page_stays_small():
     preset, rng = PRESETS["paper2"], np.random.default_rng(0)
-    frames = int(excerpts.SECONDS * preset.sample_rate / preset.hop)
+    frames = int(excerpts.EXCERPT_SECONDS * preset.sample_rate / preset.hop)
     starts, wave = np.arange(300) * 0.03, rng.normal(size=frames * preset.hop)
     worst = Excerpt(0.0, rng.normal(size=(frames, 224)), preset, starts, 2.0, rng.normal(size=300), wave, 16000)
     card = sections._excerpt(part_of([0], [0]), "name", worst, (-3.0, 3.0), (-4.0, 4.0), 0.2)
@@ -334,7 +336,7 @@ def test_without_the_prepared_data_there_is_a_page_without_pictures_of_clips(wor
 
 def test_without_labels_there_are_scores_and_no_measures(workdir, text, monkeypatch):
     monkeypatch.setattr(findings, "_label", lambda *_: -1)
-    monkeypatch.setattr(excerpts, "cut", lambda *_: {})
+    monkeypatch.setattr(excerpts, "cut_excerpts", lambda *_: {})
     page.write_page([str(workdir)], str(workdir / "unlabelled.html"))
     parsed = Parsed((workdir / "unlabelled.html").read_text())
     assert parsed.tables[0][0] == ["machine", "unlabelled", "threshold"] and parsed.tables[0][1][:2] == [
@@ -347,7 +349,7 @@ def test_without_labels_there_are_scores_and_no_measures(workdir, text, monkeypa
 
 
 def test_workdirs_stand_side_by_side(workdir, text, monkeypatch):
-    monkeypatch.setattr(excerpts, "cut", lambda *_: {})
+    monkeypatch.setattr(excerpts, "cut_excerpts", lambda *_: {})
     other = workdir.parent / "other"
     shutil.copytree(workdir, other)
     config = json.loads((other / "config.json").read_text())

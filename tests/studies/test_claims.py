@@ -3,8 +3,8 @@
 import pytest
 
 from asd_jax.studies import claims
-from asd_jax.studies.claims import AUDIOSET, AUTOENCODER, CLAIMS, MACHINE_TYPES, MAF, OF_128, OF_512, TAU, A, B, C, D
-from asd_jax.studies.paper1_results import Result, Results
+from asd_jax.studies.claims import AUDIOSET, AUTOENCODER, CLAIMS, MAF, OF_128, OF_512, TAU, TYPES_2020, A, B, C, D
+from asd_jax.studies.paper1_results import RunResult, RunResults
 
 TOY = "ToyConveyor"
 HELPED = {TAU: {"fan", "pump", TOY}, AUDIOSET: {"fan", "pump", "slider", TOY}}
@@ -13,7 +13,7 @@ HELPED = {TAU: {"fan", "pump", TOY}, AUDIOSET: {"fan", "pump", "slider", TOY}}
 def world():
     """AUCs in percent, by setting and machine type, for which all claims hold."""
     aucs = {}
-    for kind in MACHINE_TYPES:
+    for kind in TYPES_2020:
         aucs |= {(AUTOENCODER, kind): 70.0, (MAF, kind): 75.0, (A, kind): 90.0, (C, kind): 91.0, (D, kind): 80.0}
         aucs[B, kind] = 80.0 if kind in ("slider", "ToyCar", "valve") else 89.0
         aucs[TAU, kind] = 80.0 if kind in HELPED[TAU] else 74.0
@@ -22,15 +22,15 @@ def world():
     return aucs | {(D, TOY): 93.0, (OF_128, TOY): 69.0, (OF_512, TOY): 74.0}
 
 
-def judged(aucs, machine_types=MACHINE_TYPES):
+def judged(aucs, machine_types=TYPES_2020):
     """Verdicts where every ID of a type has its AUC, in two runs that lie 4 points apart."""
     found = [
-        Result((kind, one), setting, run, (auc + (4 * run - 2)) / 100, 0.5)
+        RunResult((kind, one), setting, run, (auc + (4 * run - 2)) / 100, 0.5)
         for (setting, kind), auc in aucs.items()
         for one in ("00", "02")
         for run in (0, 1)
     ]
-    return claims.judge(Results(dict.fromkeys(machine_types, ("00", "02")), found))
+    return claims.judge(RunResults(dict.fromkeys(machine_types, ("00", "02")), found))
 
 
 def test_all_claims_hold_where_they_should():
@@ -42,10 +42,10 @@ def test_all_claims_hold_where_they_should():
 @pytest.mark.parametrize(
     ("claim", "changes"),
     [
-        (0, {(A, kind): 76.9 for kind in MACHINE_TYPES}),
-        (0, {(C, kind): 76.9 for kind in MACHINE_TYPES}),
-        (0, {(MAF, kind): 89.1 for kind in MACHINE_TYPES}),
-        (0, {(AUTOENCODER, kind): 89.1 for kind in MACHINE_TYPES}),
+        (0, {(A, kind): 76.9 for kind in TYPES_2020}),
+        (0, {(C, kind): 76.9 for kind in TYPES_2020}),
+        (0, {(MAF, kind): 89.1 for kind in TYPES_2020}),
+        (0, {(AUTOENCODER, kind): 89.1 for kind in TYPES_2020}),
         (1, {(B, "slider"): 85.1}),
         (1, {(B, "valve"): 91.0}),
         (2, {(AUDIOSET, "slider"): 75.9}),
@@ -90,6 +90,6 @@ def test_what_is_missing_is_named():
 
 def test_the_page_lists_all_verdicts_and_says_what_the_words_mean():
     verdicts = judged(world())
-    page = claims.markdown(verdicts)
+    page = claims.verdict_lines(verdicts)
     assert all(f"- {verdict}\n" in page for verdict in verdicts)
     assert "- hurts: more than 1 point below the worse of autoencoder and MAF\n" in page

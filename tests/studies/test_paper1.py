@@ -17,7 +17,7 @@ from asd_jax.recipes.workdir import Workdir
 from asd_jax.records.prepare import prepare
 from asd_jax.studies import grid, paper1, paper1_pictures, published
 from asd_jax.studies.paper1 import Setting
-from asd_jax.studies.paper1_results import Results
+from asd_jax.studies.paper1_results import RunResults
 from configs import autoencoder, maf, proxy_outlier
 from tests.fake_devices import all_devices
 from tests.test_commands import succeeds
@@ -207,7 +207,7 @@ def test_a_training_that_fails_leaves_its_machine_type_open(data, tmp_path, fake
 
 
 def test_nothing_measured_is_no_picture(tmp_path):
-    nothing = Results({"fan": ("00",)}, [])
+    nothing = RunResults({"fan": ("00",)}, [])
     assert paper1_pictures.figure_3(nothing) is None and paper1_pictures.figure_4(nothing) is None
 
 

@@ -18,7 +18,7 @@ from asd_jax.datasets import DATASETS, synthetic
 from asd_jax.methods import encoder
 from asd_jax.records.prepare import prepare
 from asd_jax.studies import figures, grid, paper2, paper2_tables, published
-from asd_jax.studies.paper2_tables import Measure
+from asd_jax.studies.paper2_tables import RunMeasure
 from configs import ddcsad, multitask, parallel
 from tests.test_commands import succeeds
 
@@ -237,16 +237,16 @@ def test_mistakes_are_told_before_anything_is_trained(data_dir, tmp_path, argume
         open_study(data_dir, tmp_path / "out", **arguments)
 
 
-def measures(row, values, machine_types=published.MACHINE_TYPES):
+def measures(row, values, machine_types=published.TYPES_2021):
     """Of two runs, on one ID of every type: AUC and pAUC as given, and 0.1 more."""
     return [
-        Measure(machine_type, row, "03", "source", run, value + run / 10, value + run / 10)
+        RunMeasure(machine_type, row, "03", "source", run, value + run / 10, value + run / 10)
         for machine_type, value in zip(machine_types, values, strict=True)
         for run in (0, 1)
     ]
 
 
-def table(tmp_path, *given, machine_types=published.MACHINE_TYPES):
+def table(tmp_path, *given, machine_types=published.TYPES_2021):
     paper2_tables.write_table(str(tmp_path), published.PAPER_2[0], machine_types, given, "")
     return {line["method"]: line for line in read_csv(tmp_path / "table_2.csv")}
 

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from asd_jax.studies.paper1_results import Result, Results, Score, Setting, write_results, write_table
+from asd_jax.studies.paper1_results import MeanAuc, RunResult, RunResults, Setting, write_results, write_table
 
 MAF, BASELINE, SET_C, SIZE = (
     Setting("maf"),
@@ -18,7 +18,7 @@ IDS = {"fan": ("00", "02"), "rotor": ("07",)}
 def of(setting, values, machine_type="fan", ids=("00", "02")):
     """`values` is one row of AUCs in percent for each run; pAUCs are half of them."""
     return [
-        Result((machine_type, one), setting, run, auc / 100, auc / 200)
+        RunResult((machine_type, one), setting, run, auc / 100, auc / 200)
         for run, row in enumerate(values)
         for one, auc in zip(ids, row, strict=True)
     ]
@@ -26,22 +26,22 @@ def of(setting, values, machine_type="fan", ids=("00", "02")):
 
 def test_a_score_is_the_mean_over_types_of_the_mean_over_ids_by_run():
     found = [*of(MAF, [[60, 80], [70, 80]]), *of(MAF, [[50], [55]], "rotor", ["07"])]
-    results = Results(IDS, found)
+    results = RunResults(IDS, found)
     assert results.score(MAF, ["fan"]) == pytest.approx((72.5, 5 / 2**0.5))
     assert results.score(MAF, ["fan"], "pauc") == pytest.approx((36.25, 2.5 / 2**0.5))
     assert results.score(MAF, ["fan", "rotor"]) == pytest.approx((62.5, 5 / 2**0.5))
-    assert str(Score(72.5, 3.54)) == "72.50 ± 3.54" and str(Score(72.5, 0.0)) == "72.50"
+    assert str(MeanAuc(72.5, 3.54)) == "72.50 ± 3.54" and str(MeanAuc(72.5, 0.0)) == "72.50"
 
 
 def test_one_run_has_no_deviation():
-    assert Results(IDS, of(MAF, [[60, 80]])).score(MAF, ["fan"]) == pytest.approx((70, 0))
+    assert RunResults(IDS, of(MAF, [[60, 80]])).score(MAF, ["fan"]) == pytest.approx((70, 0))
 
 
 @pytest.mark.parametrize("left_out", range(4))
 def test_a_score_needs_every_id_in_every_run(left_out):
     found = of(MAF, [[60, 80], [70, 80]])
     del found[left_out]
-    results = Results(IDS, found)
+    results = RunResults(IDS, found)
     assert results.score(MAF, ["fan"]) is None and results.score(SET_C, ["fan"]) is None
 
 
@@ -61,7 +61,7 @@ def test_the_table_has_whole_sets_and_the_published_figures_of_the_same_ids(tmp_
         *of(SET_C, [[90, 80], [90, 80]]),
         *of(SIZE, [[90, 80], [90, 80]]),
     ]
-    text = write_table(str(tmp_path), Results(IDS, found), "About.")
+    text = write_table(str(tmp_path), RunResults(IDS, found), "About.")
     assert text == (tmp_path / "table_1.md").read_text()
     lines = text.splitlines()
     assert lines[lines.index("AUC in %") + 2 :][:6] == [
@@ -87,10 +87,10 @@ def test_the_table_has_whole_sets_and_the_published_figures_of_the_same_ids(tmp_
 
 def test_there_is_no_published_mean_over_ids_of_which_one_is_unknown(tmp_path):
     found = of(BASELINE, [[60, 80]], ids=["00", "01"])
-    text = write_table(str(tmp_path), Results({"fan": ("00", "01")}, found), "")
+    text = write_table(str(tmp_path), RunResults({"fan": ("00", "01")}, found), "")
     assert "| DCASE 2020 baseline (published) | - |" in text
 
 
 def test_one_machine_type_needs_no_average(tmp_path):
-    text = write_table(str(tmp_path), Results({"fan": ("00", "02")}, of(MAF, [[60, 80]])), "")
+    text = write_table(str(tmp_path), RunResults({"fan": ("00", "02")}, of(MAF, [[60, 80]])), "")
     assert "| detector | fan |\n" in text and "| MAF | 70.00 |\n" in text

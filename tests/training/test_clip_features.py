@@ -56,7 +56,7 @@ def test_every_clip_of_a_split_and_its_domains_is_there_and_those_of_before_too(
     ]
     assert sum(of_machine) == sum(len(log_mel) for m in MACHINES for _, log_mel in store.clips(m, split))
     for one in (store, open_store(str(older(data, tmp_path / "older")), "paper1")):
-        loaded = clip_features.join(clip_features.load(one, MACHINES, split, 16, domains))
+        loaded = clip_features.join(clip_features.load_features(one, MACHINES, split, 16, domains))
         assert sorted(loaded.names) == sorted(expected)
         for name, log_mel in zip(loaded.names, loaded, strict=True):
             np.testing.assert_array_equal(log_mel, expected[name])
@@ -75,7 +75,7 @@ def test_listing_clips_decodes_no_log_mel(data):
 def test_they_are_held_once(data):
     store = open_store(str(data), "paper1")
     tracemalloc.start()
-    loaded = clip_features.join(clip_features.load(store, MACHINES, "train", 1))
+    loaded = clip_features.join(clip_features.load_features(store, MACHINES, "train", 1))
     held, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held > loaded.frames.shape[0] * 256 and np.asarray(loaded.frames).ctypes.data % 64 == 0
@@ -89,7 +89,7 @@ def test_more_records_than_the_manifest_counts_are_told(data, tmp_path):
         machine["frames"] = {"train source": 20}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UserError, match="counts fewer frames of drill/00 than are there: prepare it again"):
-        clip_features.load(open_store(str(folder), "paper1"), MACHINES, "train", 1)
+        clip_features.load_features(open_store(str(folder), "paper1"), MACHINES, "train", 1)
 
 
 MEMORY = """
