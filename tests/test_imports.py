@@ -74,7 +74,10 @@ def test_the_table_of_contents_and_the_packages_own_ones_are_complete():
                 assert f"{path.stem}:" in told, f"{name} does not list {path.stem}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+TESTS = sorted(pathlib.Path(__file__).parent.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES + TESTS, ids=lambda p: "/".join(p.parts[-2:]))
 def test_a_file_is_read_in_one_sitting(path):
     assert len(path.read_text().splitlines()) <= LONGEST
 

@@ -38,7 +38,7 @@ flags.mark_flag_as_required("config")
 
 
 def main() -> None:
-    """Imports late: a mistake on the command line is told at once."""
+    """Imports late: a mistake on the command line is reported at once."""
     if _PROFILE.value and _MODE.value not in ("step", "end_to_end"):
         raise flags.Error(f"--profile was given with --mode={_MODE.value}: only step and end_to_end are traced.")
     if _OUT.value:

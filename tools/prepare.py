@@ -4,7 +4,7 @@
     python tools/prepare.py --dataset=tau2020 --raw_dir=TAU --data_dir=DATA    # outlier set e
     python tools/prepare.py --dataset=audioset --raw_dir=AUDIOSET --data_dir=DATA    # outlier set f
 
-Run it again after it was stopped: it goes on with what is missing. With --check it only says what lies in the raw
+Run it again after it was stopped: it continues with what is missing. With --check it only says what lies in the raw
 folder, what is missing there and what is wrong, from names and audio headers. On many machines, through Apache Beam:
 
     python tools/prepare.py ... --beam_pipeline_options=runner=DirectRunner,direct_num_workers=4
@@ -25,7 +25,7 @@ from absl import flags
 from asd_jax.base import cli
 from asd_jax.datasets import DATASETS, check
 from asd_jax.datasets.clips import with_channel
-from asd_jax.sound.audio_files import unread_told
+from asd_jax.sound.audio_files import unread_warning
 from asd_jax.sound.features import PRESETS
 
 _DATASET = flags.DEFINE_enum("dataset", None, sorted(DATASETS), "How the recordings lie on disk.", required=True)
@@ -86,7 +86,7 @@ def main() -> int:
     )
     seconds = time.perf_counter() - begin
     print(*prepared_lines(done), sep="\n")
-    if unread := unread_told(_RAW_DIR.value):
+    if unread := unread_warning(_RAW_DIR.value):
         print(f"Warning: {unread}")
     print(
         f"{done.computed} clips in {seconds:.1f} s, {done.computed / seconds:.0f} clips/s, written to {_DATA_DIR.value}"

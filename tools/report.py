@@ -26,7 +26,7 @@ flags.mark_flags_as_required(["workdir", "out"])
 
 
 def main() -> None:
-    """Imports late: a mistake on the command line is told at once."""
+    """Imports late: a mistake on the command line is reported at once."""
     if not 0 < _TARGET_FPR.value < 1:
         raise UserError(f"--target_fpr={_TARGET_FPR.value} was given: expected a share between 0 and 1, such as 0.1.")
     from asd_jax.report.page import write_page

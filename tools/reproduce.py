@@ -32,7 +32,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))  # for configs/
 _RECIPES = ("autoencoder", "ddcsad", "maf", "multitask", "parallel", "proxy_outlier")
 _PAPER = flags.DEFINE_enum("paper", None, ["1", "2"], "Whose experiments.", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "What tools/prepare.py wrote, with --features=paper1 or paper2.")
-_OUT = flags.DEFINE_string("out", None, "Folder to write to; one that exists is gone on with.")
+_OUT = flags.DEFINE_string("out", None, "Folder to write to; a study in one that exists is continued.")
 _TYPES = flags.DEFINE_list("machine_types", [], "Target machine types; all that have labelled test clips.")
 _EPOCHS = flags.DEFINE_integer("epochs", None, "Of every training; those of the recipes.", lower_bound=1)
 _RUNS = flags.DEFINE_integer("runs", None, "Independent trainings of every detector; 3 and 1.", lower_bound=1)

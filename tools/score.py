@@ -47,7 +47,7 @@ def main(words: list[str]) -> int:
     sources = [_INPUT.value] * bool(_INPUT.value) + words
     _check(sources)
     with contextlib.redirect_stdout(sys.stderr if _STDIN.value else sys.stdout):
-        from asd_jax.listening import printed  # late: a mistake on the command line is told at once
+        from asd_jax.listening import printed  # late: a mistake on the command line is reported at once
 
     asked = printed.Asked(_WORKDIR.value, _OUTPUT.value, _TARGET_FPR.value, _MACHINE_ID.value, _SCORE_HOP.value)
     piece = _PIECE.value or _STDIN_PIECE

@@ -17,7 +17,9 @@ from asd_jax.base import cli
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The recipe; any value can be overridden by --config.KEY=VALUE."
 )
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints and metrics; one that exists is gone on with.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder for checkpoints and metrics; a training in one that exists is continued."
+)
 _COORDINATOR = flags.DEFINE_string("coordinator_address", None, "HOST:PORT of process 0, for a training on many hosts.")
 _PROCESSES = flags.DEFINE_integer("num_processes", None, "How many processes train together, one on each host.")
 _PROCESS = flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.")
@@ -25,7 +27,7 @@ flags.mark_flags_as_required(["config", "workdir"])
 
 
 def main() -> None:
-    """Imports late: a mistake on the command line is told at once."""
+    """Imports late: a mistake on the command line is reported at once."""
     config = _CONFIG.value
     runs = config.num_runs  # what is wrong with the recipe's file shows here
     from asd_jax.devices import hosts

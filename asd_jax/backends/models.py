@@ -142,7 +142,7 @@ def fit(embeddings: Embeddings, kind: str, p: int, seed: int) -> InlierModels:
         if backend.needs(p) and (relative := spread(mine)[machine]) < COLLAPSED:
             raise UserError(
                 f"The embeddings of machine {'/'.join(machine)} have collapsed, all {len(mine.clip)} are equal but for "
-                f"rounding (spread {relative:.1e}): no inlier model can tell its clips apart; train longer, on more "
+                f"rounding (spread {relative:.1e}): no inlier model can separate its clips; train longer, on more "
                 "data, or with another learning rate."
             )
         try:

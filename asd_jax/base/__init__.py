@@ -1,6 +1,6 @@
 """What every command needs around its work.
 
-cli: parsing of flags, and a mistake told in one sentence.
+cli: parsing of flags, and a mistake reported in one sentence.
 errors: mistakes of people, which end in one sentence.
 files: writing files that nobody ever sees half-written.
 interrupt: Ctrl-C ends a command with one line.

@@ -1,4 +1,4 @@
-"""What all commands share: flag parsing, and a mistake told in one sentence instead of a traceback."""
+"""What all commands share: flag parsing, and a mistake reported in one sentence instead of a traceback."""
 
 import contextlib
 import ctypes
@@ -73,7 +73,7 @@ def _parse(argv: list[str], takes_words: bool) -> list[str]:
         return rest
 
     rest = _tell(parse)
-    logging.set_verbosity(logging.WARNING)  # Orbax tells every small step
+    logging.set_verbosity(logging.WARNING)  # Orbax logs every small step
     return rest
 
 
@@ -116,12 +116,12 @@ def parse_flags(argv: list[str], values: flags.FlagValues) -> list[str]:
         near = difflib.get_close_matches(key, names, 1)
         hint = f'Did you mean "{names[near[0]]}"?' if near else "Its keys are listed in the recipe's file."
         raise UserError(f"The config has no key {key!r}. {hint}") from error
-    except flags.Error as error:  # a recipe that raised is told with its traceback: the last line says it all
+    except flags.Error as error:  # a recipe that raised comes with its traceback, of which the last line says why
         raise UserError(str(error).strip().splitlines()[-1].removeprefix("ValueError: ")) from error
     except Exception as error:  # ml_collections raises many for a --config.KEY=VALUE
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(
-            f"An override of the recipe is not understood ({told}): expected --config.KEY=VALUE."
+            f"An override of the recipe is not understood ({reason}): expected --config.KEY=VALUE."
         ) from error
 
 

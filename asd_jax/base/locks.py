@@ -1,4 +1,4 @@
-"""One command at a time writes to a folder; a second one is told who does.
+"""One command at a time writes to a folder; a second one is refused, with the name of the first.
 
 The kernel holds the lock: a process that ends in whatever way frees it, and no clock is asked. Not in the cloud (gs://),
 and not on network drives that know no locks: there, nobody is refused.

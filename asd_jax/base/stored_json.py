@@ -1,4 +1,4 @@
-"""JSON files read back: what is damaged, or is not what was written, is told in one sentence."""
+"""JSON files read back: what is damaged, or is not what was written, is reported in one sentence."""
 
 import collections.abc
 import dataclasses

@@ -69,7 +69,7 @@ def measure_input(config: ml_collections.ConfigDict, repeats: int) -> Measuremen
 
 
 def measure_end_to_end(config: ml_collections.ConfigDict, repeats: int, profile: str | None = None) -> Measurements:
-    """The training loop's steps on their own input, without checkpoints; and each side alone, to tell which limits."""
+    """The training loop's steps on their own input, without checkpoints; and each side alone, to see which limits."""
     alone = measure_step(config, repeats)
     read = measure_input(config, 4 * repeats)
     recipe = read_recipe(config)

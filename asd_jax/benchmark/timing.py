@@ -1,4 +1,4 @@
-"""What every measurement shares: timing, and how a result is told."""
+"""What every measurement shares: timing, and what is printed of it."""
 
 import contextlib
 import resource
@@ -57,7 +57,7 @@ def rates(recipe: Recipe, mesh: jax.sharding.Mesh, seconds: float) -> Measuremen
 
 
 def measured_with(config: ml_collections.ConfigDict) -> Measurements:
-    """What every result is told with: versions, devices, batch, precision; and the process's memory so far."""
+    """What every result names: versions, devices, batch, precision; and the process's memory so far."""
     device = jax.devices()[0]
     in_use = (device.memory_stats() or {}).get("peak_bytes_in_use")
     recipe = read_recipe(config, complete=False)

@@ -65,8 +65,8 @@ def list_clips(
     return sorted(Clip(MACHINE_TYPE, MACHINE_ID, "train", str(path), group=group) for path in files)
 
 
-def _listed(files: Sequence[Path], segments: Path, tell: Callable[[str], None]) -> list[Path]:
-    """The files that are segments of the list; tells what is on one side only."""
+def _listed(files: Sequence[Path], segments: Path, report: Callable[[str], None]) -> list[Path]:
+    """The files that are segments of the list; reports what is on one side only."""
     ids = _read_ids(segments)
     listed, others, found = [], [], set()
     for path in files:
@@ -77,10 +77,10 @@ def _listed(files: Sequence[Path], segments: Path, tell: Callable[[str], None]) 
         else:
             others.append(path)
     if missing := len(ids - found):
-        tell(f"{missing} of the {len(ids)} segments in {segments} have no file: add them or do without.")
+        report(f"{missing} of the {len(ids)} segments in {segments} have no file: add them or do without.")
     if others:
         names = ", ".join(str(path) for path in others[:3]) + (" and others" if len(others) > 3 else "")
-        tell(f"{len(others)} files are left out, since {segments} does not list them: {names}.")
+        report(f"{len(others)} files are left out, since {segments} does not list them: {names}.")
     return listed
 
 

@@ -25,7 +25,7 @@ class ClipFolder:
         name: "train", or another name for a folder of test clips.
         pattern: a regular expression for file names without extension. Its groups are `id`, the machine ID; `label`,
             which may match nothing; `domain` and `attributes`, where the year has them.
-        expected: the pattern as told to people, with XX for the ID.
+        expected: the pattern as people read it, with XX for the ID.
     """
 
     part: str

@@ -11,8 +11,8 @@ from asd_jax.datasets import DATASETS, Dataset, not_taken
 from asd_jax.datasets.clips import Clip, with_channel
 from asd_jax.datasets.dataset import MachineCounts, RowKey
 from asd_jax.datasets.folder import find_manifest, taken_for
-from asd_jax.sound.audio import low_rates_told, open_audio
-from asd_jax.sound.audio_files import unread_told
+from asd_jax.sound.audio import low_rates_warning, open_audio
+from asd_jax.sound.audio_files import unread_warning
 
 _MOST = "most"
 """As long as most clips of the machine, where no length is published."""
@@ -140,8 +140,8 @@ def _surroundings(
 
 
 def _unread(raw: Path) -> list[str]:
-    told = unread_told(raw)
-    return [told] if told else []
+    sentence = unread_warning(raw)
+    return [sentence] if sentence else []
 
 
 def report_lines(report: Report) -> list[str]:
@@ -153,13 +153,13 @@ def report_lines(report: Report) -> list[str]:
     widths = [max(map(len, column)) for column in columns]
     table = zip(*columns, strict=True)
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
-    for title, sentences in _told(report):
+    for title, sentences in _lists(report):
         lines += ["", title, *(f"- {one_line(sentence)}" for sentence in sentences)] if sentences else []
     problems = report.all_problems
     return lines + ["", f"{len(problems)} problems:" if problems else "No problems.", *(f"- {p}" for p in problems)]
 
 
-def _told(report: Report) -> list[tuple[str, Sequence[str]]]:
+def _lists(report: Report) -> list[tuple[str, Sequence[str]]]:
     return [("Taken for:", report.folders), ("Also there:", report.others), ("Warnings:", report.all_warnings)]
 
 
@@ -172,7 +172,7 @@ def _row(key: RowKey, clips: list[Clip], dataset: Dataset, sample_rate: int) -> 
     unlabelled = tests[None]
     required = (sample_rate, dataset.seconds.get(machine_type, _MOST)) if dataset.mono else (None, None)
     seconds, formats, problems, rates = _headers(clips, *required)
-    low = None if required[0] else low_rates_told(rates, sample_rate)
+    low = None if required[0] else low_rates_warning(rates, sample_rate)
     if expected:
         archives = {split: dataset.archives[part, split].format(machine_type) for split in ("train", "test")}
         problems = _missing(archives, found, unlabelled, expected) + problems

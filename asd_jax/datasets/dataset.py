@@ -35,7 +35,7 @@ class MadeUpClip:
 
     @property
     def is_labelled(self) -> bool:
-        """Whether the name of its file may tell the label."""
+        """Whether the name of its file may hold the label."""
         return (self.part, self.split) != ("eval", "test")
 
     @property

@@ -29,7 +29,7 @@ def find_untaken(raw: Path, clips: Iterable[Clip], misfits: Iterable[str]) -> tu
     for path in files_below(raw):
         if _real(str(path)) not in taken and str(path) not in named and not _LISTS.fullmatch(path.name):
             if path.name.lower().endswith(UNREAD):
-                continue  # `unread_told` names them
+                continue  # `unread_warning` names them
             counts = recordings if path.name.lower().endswith(SUFFIXES) else others
             counts[str(path.parent.relative_to(raw)), path.suffix.lower()] += 1
     return _lines(recordings), _lines(others)

@@ -92,7 +92,7 @@ def made_up_sound(
     # Background as in a hall: falling by 6 dB an octave above 100 Hz, over a little white noise.
     noise = rng.standard_normal(samples, dtype=np.float32)
     background = _unit(_filter([2, -0.96], [1, -0.96], noise))
-    # The same for the normal and the anomalous clip of a counter, so that loudness tells nothing in small sets either.
+    # The same for the normal and the anomalous clip of a counter, so that loudness is no hint in small sets either.
     level = _decibels(generator(seed, *names, split, "level", counter).normal(-30, 1.5))
     clip = level * 2**15 * _unit(_decibels(rng.normal(machine.clearance, 1)) * sound + background)
     return np.clip(np.rint(clip), -(2**15), 2**15 - 1).astype(np.int16)

@@ -59,7 +59,7 @@ class RunCheckpoints:
     def save(self, step: int, state: _State) -> None:
         """Starts saving a run's state; returns as soon as the devices may go on."""
         tree = {"state": state, "checksums": {name: _checksum(field) for name, field in _fields(state).items()}}
-        with self._no_space_told():
+        with self._no_space_reported():
             self._manager.save(step, args=ocp.args.StandardSave(tree), force=True)
 
     def restore(self, step: int, like: _State, fields: Sequence[str] = ()) -> _State:
@@ -112,14 +112,14 @@ class RunCheckpoints:
 
     def wait(self) -> None:
         """Returns when all is on disk."""
-        with self._no_space_told():
+        with self._no_space_reported():
             self._manager.wait_until_finished()
 
     @contextlib.contextmanager
-    def _no_space_told(self) -> Iterator[None]:
+    def _no_space_reported(self) -> Iterator[None]:
         try:
             yield
-        except Exception as error:  # TensorStore tells a full disk as a ValueError among others
+        except Exception as error:  # TensorStore raises a ValueError among others for a full disk
             if f"os_error_code='{errno.ENOSPC}'" in str(error) or os.strerror(errno.ENOSPC) in str(error):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(self.folder)) from error
             raise

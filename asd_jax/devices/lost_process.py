@@ -14,7 +14,7 @@ _FATAL = re.compile(rb"F\d{4} \d\d:[^\n]*Terminating process because the JAX dis
 
 
 def watch(num_processes: int | None) -> None:
-    """From now on a lost process is told in one sentence; `num_processes` where it is known."""
+    """From now on a lost process is reported in one sentence; `num_processes` where it is known."""
     command = [sys.executable, __file__, str(num_processes or "all")]
     between = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     os.dup2(between.stdin.fileno(), sys.stderr.fileno())

@@ -100,14 +100,14 @@ def train_steps(mesh: Mesh, method: Method, optimizer: Optimizer) -> Callable:
             state, metrics = step(state, features, *at(0))
             return jax.tree.map(lambda x: x[None], state), jax.tree.map(lambda x: x[None, None], metrics)
         shapes = jax.eval_shape(lambda: step(state, features, *at(0))[1])
-        told = jax.tree.map(lambda x: jnp.zeros((length, *x.shape), x.dtype), shapes)
+        collected = jax.tree.map(lambda x: jnp.zeros((length, *x.shape), x.dtype), shapes)
 
         def body(i: jax.Array, carry: tuple[State, Batch]) -> tuple[State, Batch]:
             state, metrics = step(carry[0], features, *at(i))
             return state, jax.tree.map(lambda all_steps, one: all_steps.at[i].set(one), carry[1], metrics)
 
-        state, told = jax.lax.fori_loop(0, count, body, (state, told))
-        return jax.tree.map(lambda x: x[None], state), jax.tree.map(lambda x: x[:, None], told)
+        state, collected = jax.lax.fori_loop(0, count, body, (state, collected))
+        return jax.tree.map(lambda x: x[None], state), jax.tree.map(lambda x: x[:, None], collected)
 
     sharded = jax.shard_map(
         steps,

@@ -14,7 +14,7 @@ def examine(data_dir: str | None = None, workdir: str | None = None) -> Iterator
 
     Args:
         data_dir: of prepared data; the one that the workdir names where None.
-        workdir: that is to be trained in, or gone on with.
+        workdir: of a training that is to begin or to continue.
     """
     data_dir = data_dir or _data_dir_of(workdir)
     checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [

@@ -70,13 +70,13 @@ def _refused(folder: str) -> str | None:
 def clock(data_dir: str | None, workdir: str | None) -> Iterator[Finding]:
     """Whether the clock is behind the files."""
     now = time.time()
-    told = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
+    found_there = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now))
     newest = max((_newest(folder) for folder in (data_dir, workdir) if folder), default=0)
     if newest > now + 60:
-        found = f"{told}, {newest - now:.0f} s before the newest file was written"
+        found = f"{found_there}, {newest - now:.0f} s before the newest file was written"
         yield Finding(WARNING, "clock", found, "set it; trainings do not go by it, TensorBoard's curves do")
     else:
-        yield Finding(OK, "clock", told)
+        yield Finding(OK, "clock", found_there)
 
 
 def _newest(folder: str) -> float:
@@ -105,9 +105,9 @@ def records(data_dir: str | None) -> Iterator[Finding]:
             advice = f"delete {os.path.dirname(path)} and prepare {'/'.join(machine)} again"
             yield Finding(WRONG, "records", f"{path} is missing or not whole", advice)
     clips = sum(sum(machine.clips.values()) for machine in store.machines.values())
-    told = f"{len(store.machines)} machines, {clips:,} clips, preset {store.preset.name}, {store.dtype}"
+    found_there = f"{len(store.machines)} machines, {clips:,} clips, preset {store.preset.name}, {store.dtype}"
     if not damaged:
-        yield Finding(OK, "records", told)
+        yield Finding(OK, "records", found_there)
     if any(pathlib.Path(data_dir, "partial").glob("*/*")):
         yield Finding(WARNING, "records", "a preparation is not finished", "run the same tools/prepare.py again")
 

@@ -82,7 +82,7 @@ def evaluate_workdir(
         "scoring_seconds": time.perf_counter() - began,
         "training_seconds": _training_seconds(folder),
     }
-    took = _told(times, len(clips), recipe.num_runs)
+    took = _duration(times, len(clips), recipe.num_runs)
     dataset = DATASETS[store.find(clips[0].machine).dataset]
     files = dataset.score_files
     listed = {} if labels_csv is None else read_label_list(labels_csv)
@@ -152,15 +152,15 @@ def _training_seconds(workdir: Workdir) -> float | None:
     return sum(seconds) if seconds and None not in seconds else None
 
 
-def _told(times: dict, clips: int, runs: int) -> str:
+def _duration(times: dict, clips: int, runs: int) -> str:
     seconds = times["scoring_seconds"]
     by_runs = f" by {runs} runs" if runs > 1 else ""
-    told = (
+    sentence = (
         f"Scored {clips} clips, {times['windows']:,} windows{by_runs} in {seconds:.1f} s "
         f"({times['windows'] * runs / seconds:,.0f} windows/s)"
     )
     training = times["training_seconds"]
-    return f"{told}." if training is None else f"{told}; training took {training:.1f} s."
+    return f"{sentence}." if training is None else f"{sentence}; training took {training:.1f} s."
 
 
 def _test_clips(store: Store, trained: Trained) -> Clips:

@@ -17,7 +17,7 @@ POINTS = (1, 2, 4, 8, 16, 32, 64)
 
 @dataclasses.dataclass(frozen=True)
 class GridRow:
-    """How well one inlier model tells the development clips apart.
+    """How well one inlier model separates the development clips.
 
     Attributes:
         kind: a key of `BACKENDS`.

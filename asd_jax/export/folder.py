@@ -192,7 +192,7 @@ def _serialized(program: Program, weights: Weights, platforms: Sequence[str]) ->
     [batch] = jax.export.symbolic_shape("b")
     shapes = {name: jax.ShapeDtypeStruct(value.shape, value.dtype) for name, value in weights.items()}
     waves = jax.ShapeDtypeStruct((batch, program.samples), np.float32)
-    with jax.default_matmul_precision("highest"):  # the check on one platform tells what to expect of the others
+    with jax.default_matmul_precision("highest"):  # the check on one platform is to hold for the others
         exported = jax.export.export(jax.jit(program), platforms=platforms)(shapes, waves)
     return bytes(exported.serialize())
 

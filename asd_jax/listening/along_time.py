@@ -20,7 +20,7 @@ from asd_jax.base.files import check_own, whole_file, write_atomically
 from asd_jax.base.progress import tqdm
 from asd_jax.listening.recordings import SCORES_BEGIN, find_recordings
 from asd_jax.scoring.detector import Detector
-from asd_jax.sound.audio import low_rates_told, waveform
+from asd_jax.sound.audio import low_rates_warning, waveform
 from asd_jax.sound.pieces import Piece, Sound, cut, open_sound
 
 PANELS = 8
@@ -148,8 +148,8 @@ def score_along_time(detector: Detector, sources: Sequence[str], output: str, pi
                     for one in score_pieces(detector, sound, piece, hop):
                         bounds.append((one.start, one.end))
                         scores.append(one.score)
-                        told = "" if one.problem else one.score
-                        row = [name, f"{one.start:.3f}", f"{one.end:.3f}", told]
+                        shown = "" if one.problem else one.score
+                        row = [name, f"{one.start:.3f}", f"{one.end:.3f}", shown]
                         table.writerow(row + [detector.decision(one.score)] * decided)
                         if one.problem:
                             silences.append(f"the first at {clock_time(one.start)}: {one.problem}.")
@@ -163,7 +163,7 @@ def score_along_time(detector: Detector, sources: Sequence[str], output: str, pi
                 bounds, scores = np.array(bounds), np.array(scores)
                 stretches = find_stretches(bounds, scores, detector.threshold) if decided else []
                 outcome.recordings.append(ScoredRecording(name, bounds, scores, stretches))
-    if low := low_rates_told(rates, detector.preset.sample_rate):
+    if low := low_rates_warning(rates, detector.preset.sample_rate):
         print(f"Warning: {low}")
     if decided:
         with _table(f"{stem}_stretches.csv", ["file", "start", "end", "highest_score"]) as table:

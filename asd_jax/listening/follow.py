@@ -12,7 +12,7 @@ from typing import NamedTuple
 from asd_jax.base.errors import UserError
 from asd_jax.listening.recordings import recording_name
 from asd_jax.scoring.detector import Detector
-from asd_jax.sound.audio import low_rates_told
+from asd_jax.sound.audio import low_rates_warning
 from asd_jax.sound.audio_files import audio_files
 
 _LOOKS = 4  # at the folder, within the time in which a finished file does not change
@@ -99,7 +99,7 @@ def follow(detector: Detector, folder: str, output: str, settle: float, stop: th
                     yield Arrived(name, score, None)
                 stop.wait(settle / _LOOKS)
         finally:
-            if low := low_rates_told(rates, detector.preset.sample_rate):
+            if low := low_rates_warning(rates, detector.preset.sample_rate):
                 print(f"Warning: {low}")
 
 

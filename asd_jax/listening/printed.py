@@ -14,7 +14,7 @@ from asd_jax.listening.along_time import PANELS, check_pieces, clock_time, score
 from asd_jax.listening.follow import follow
 from asd_jax.listening.recordings import score_recordings
 from asd_jax.scoring.detector import Detector, load_detector
-from asd_jax.sound.audio import low_rates_told
+from asd_jax.sound.audio import low_rates_warning
 from asd_jax.sound.pieces import raw_sound
 
 _SHOWN = 20  # lines on the screen; the file has all
@@ -110,7 +110,7 @@ def print_pieces(asked: Asked, sample_rate: int, channels: int, piece: float, ho
     with contextlib.redirect_stdout(sys.stderr):  # standard output has JSON lines only
         detector = asked.detector()
         check_pieces(detector, piece, hop)
-        if low := low_rates_told({sample_rate: 1}, detector.preset.sample_rate):
+        if low := low_rates_warning({sample_rate: 1}, detector.preset.sample_rate):
             print(f"Warning: {low}")
     sound = raw_sound(sys.stdin.buffer, sample_rate, channels)
     count = anomalous = end = 0

@@ -14,8 +14,8 @@ from asd_jax.base.errors import UserError
 from asd_jax.base.files import check_own, write_atomically
 from asd_jax.base.progress import tqdm
 from asd_jax.scoring.detector import load_detector
-from asd_jax.sound.audio import low_rates_told
-from asd_jax.sound.audio_files import SUFFIXES, audio_files, unread_told
+from asd_jax.sound.audio import low_rates_warning
+from asd_jax.sound.audio_files import SUFFIXES, audio_files, unread_warning
 
 SCORES_BEGIN = rb"file,(score|start,end)"
 """How the tables that score.py writes begin."""
@@ -74,7 +74,7 @@ def score_recordings(
             yield file, features
 
     scores = detector.scores(read())
-    if low := low_rates_told(rates, detector.preset.sample_rate):
+    if low := low_rates_warning(rates, detector.preset.sample_rate):
         print(f"Warning: {low}")
     if long:
         print(f"{long} recording(s) longer than {_LONG} s got one score each: --piece=10 scores them along time.")
@@ -110,7 +110,7 @@ def find_recordings(sources: Sequence[str]) -> list[Recording]:
             raise UserError(f"There is no {source}: expected an audio file or a folder of them.")
         else:
             files = [str(path) for path in audio_files(source)]
-            if unread := unread_told(source):
+            if unread := unread_warning(source):
                 print(f"Warning: {unread}")
             if not files:
                 raise UserError(f"{source} holds no audio file: expected {', '.join(SUFFIXES)}.")

@@ -1,4 +1,4 @@
-"""How well anomaly scores tell anomalous clips from normal ones, as the DCASE challenges measure it."""
+"""How well anomaly scores separate anomalous clips from normal ones, as the DCASE challenges measure it."""
 
 import sys
 import types

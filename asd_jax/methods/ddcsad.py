@@ -118,7 +118,7 @@ class Recipe(recipe.Recipe):
     """What is known of the system, and what was chosen."""
 
     method: str = "ddcsad"
-    title: ClassVar[str] = "an EfficientNet that tells one product ID from other sounds, by class centroids too"
+    title: ClassVar[str] = "an EfficientNet that separates one product ID from other sounds, by class centroids too"
 
     # Data
     features: str = key("paper2", among=PRESETS)

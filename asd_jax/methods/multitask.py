@@ -1,7 +1,7 @@
 """Paper 2: an encoder trained on two binary cross-entropies with Mixup (Kuroyanagi et al., EUSIPCO 2022, section II).
 
 A batch holds as many windows of the target machine type, of all its product IDs, as of other machine types. The
-machine head tells the two apart by the norm of the embedding; the product head tells the target's IDs apart. What is
+machine head separates the two by the norm of the embedding; the product head classifies the target's IDs. What is
 kept is the embedding: how far it lies from those of normal clips is the anomaly score (`asd_jax.backends`).
 """
 
@@ -231,7 +231,7 @@ class Recipe(recipe.Recipe):
     machine_type: str = key("", needed=True)
     machine_id: str = key("")  # product IDs, joined by commas; empty: all of the type
     domains: tuple[str, ...] = key(("source",), among=DOMAINS)  # of the clips to train on and to evaluate; none: all
-    outlier_set: str = key("other_types", among=OUTLIER_SETS)  # what the machine loss tells the target type from
+    outlier_set: str = key("other_types", among=OUTLIER_SETS)  # what the machine loss separates the target type from
     num_outliers: int | None = key(None, within=(1, 10**9))  # how many clips of the set; None: all
     validation_share: float = key(0.1, within=(1e-6, 1))  # of every ID's clips, to choose the epoch and fit models
     window: int = key(126, within=(1, 10**4))  # frames: 2 s

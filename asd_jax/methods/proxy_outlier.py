@@ -84,7 +84,7 @@ class Recipe(recipe.Recipe):
     """The values of the paper's text."""
 
     method: str = "proxy_outlier"
-    title: ClassVar[str] = "a ResNet that tells the machine's normal sound from other sounds (proxy outliers)"
+    title: ClassVar[str] = "a ResNet that separates the machine's normal sound from other sounds (proxy outliers)"
 
     # Data
     machine_type: str = key("", needed=True)

@@ -181,7 +181,7 @@ class Workdir:
         self.summary = summary
 
     def keep_surroundings(self) -> None:
-        """Keeps what a training runs on; where it is gone on with elsewhere, the newest."""
+        """Keeps what a training runs on; where it continues elsewhere, the newest."""
         self._write(self._surroundings, surroundings())
 
     def _write(self, path: epath.Path, content: dict) -> None:

@@ -24,9 +24,9 @@ from asd_jax.records.manifest import (
 )
 from asd_jax.records.plan import Plan, make_plan
 from asd_jax.records.shards import Shard
-from asd_jax.records.store import SPLITS, no_space_told, partial_folder, store_machine
+from asd_jax.records.store import SPLITS, no_space_reported, partial_folder, store_machine
 from asd_jax.records.wave_statistics import measure
-from asd_jax.sound.audio import low_rates_told
+from asd_jax.sound.audio import low_rates_warning
 from asd_jax.sound.features import find_preset
 
 
@@ -97,7 +97,7 @@ def _prepare(
     total = sum(len(shard.clips) for mine in plan.shards.values() for shard in mine)
     computed = sum(len(shard.clips) for shard in to_write)
     left_out = [sentence for machine in plan.already_there for sentence in manifest.machines[machine].left_out]
-    with no_space_told(data_dir):
+    with no_space_reported(data_dir):
         manifest = _standardised(plan, workers)
         for shard in to_write:
             shard.summary.unlink(missing_ok=True)  # is left where a killed run has moved the shard already
@@ -210,5 +210,5 @@ def prepared_lines(prepared: Prepared) -> list[str]:
         seconds = sum(machine.seconds for machine in group)
         lines.append(f"{machine_type:<20}{len(group):>9}{train:>8}{test:>8}{seconds:>11.0f}")
     rates = _sum(machine.rates or {} for machine in mine)
-    low = low_rates_told({int(rate): count for rate, count in rates.items()}, prepared.manifest.preset.sample_rate)
+    low = low_rates_warning({int(rate): count for rate, count in rates.items()}, prepared.manifest.preset.sample_rate)
     return [*lines, f"Warning: {low}"] if low else lines

@@ -177,7 +177,7 @@ def shard_writer(path: epath.Path) -> Iterator[tf.io.TFRecordWriter]:
 
 
 @contextlib.contextmanager
-def no_space_told(data_dir: str) -> Iterator[None]:
+def no_space_reported(data_dir: str) -> Iterator[None]:
     """Around writing: a full disk becomes a UserError."""
     try:
         yield

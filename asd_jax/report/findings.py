@@ -134,7 +134,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """All that a page tells of one workdir.
+    """All that a page shows of one workdir.
 
     Attributes:
         workdir: its path.

@@ -68,8 +68,8 @@ def histogram(groups: Mapping[str, np.ndarray], limit: float | None, limit_name:
         f"{len(scores)} {name} with scores from {scores.min():.3g} to {scores.max():.3g}"
         for name, scores in groups.items()
     )
-    told = "" if limit is None else f"; {limit_name} {limit:.3g}"
-    return _svg(figure, f"Histogram of the scores of {counts}{told}.")
+    limit_text = "" if limit is None else f"; {limit_name} {limit:.3g}"
+    return _svg(figure, f"Histogram of the scores of {counts}{limit_text}.")
 
 
 def roc(labels: np.ndarray, runs: np.ndarray) -> str:

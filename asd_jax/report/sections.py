@@ -50,23 +50,23 @@ def headline(part: Part) -> str:
     """What was found, in a sentence or two."""
     total = len(part.names)
     if not part.is_measured:
-        told = f"{total} clips, not measured: that takes clips labelled normal and clips labelled anomalous."
+        sentence = f"{total} clips, not measured: that takes clips labelled normal and clips labelled anomalous."
         if part.threshold is None:
-            return told
-        return f"{told} {(part.scores > part.threshold).sum()} of them are above the threshold."
+            return sentence
+        return f"{sentence} {(part.scores > part.threshold).sum()} of them are above the threshold."
     auc, pauc = part.measures()
     normal, anomalous = part.counts
     found = part.decisions(part.limit()).found
-    told = (
+    sentence = (
         f"AUC {100 * auc.of_mean_score:.1f}, pAUC {100 * pauc.of_mean_score:.1f}; {found} of {anomalous} anomalous "
         f"clips can be found at a false positive rate of {100 * MAX_FPR:g} %."
     )
     if part.threshold is None:
-        return told
+        return sentence
     decided = part.decisions(part.threshold)
     return (
-        f"{told} The threshold finds {decided.found} of them and calls {decided.false_alarms} of the {normal} normal "
-        "clips anomalous."
+        f"{sentence} The threshold finds {decided.found} of them and calls {decided.false_alarms} of the {normal} "
+        "normal clips anomalous."
     )
 
 
@@ -157,7 +157,7 @@ def _how_to_read(cut: Mapping[str, Excerpt], part: Part) -> Markup:
             "Only their scores are at hand: the prepared log-mels are gone (config.data_dir).", "soft"
         )
     line = " The dashed line is the threshold of the whole clip." if part.threshold is not None else ""
-    told = (
+    sentence = (
         "Above, the log-mel spectrogram, bright is loud; below, the scores of the windows, each drawn at its middle. "
         f"The marked window scores highest: there it sounds most wrong.{line}"
     )
@@ -166,7 +166,7 @@ def _how_to_read(cut: Mapping[str, Excerpt], part: Part) -> Markup:
         if any(one.wave is not None for one in cut.values())
         else " To hear them, make the page with --raw_dir=DIR, the folder of the recordings."
     )
-    return markup.paragraph(told + sound, "soft")
+    return markup.paragraph(sentence + sound, "soft")
 
 
 def _cards(part: Part, shown: Mapping[int, list[str]], cut: Mapping[str, Excerpt]) -> list[Markup]:

@@ -23,7 +23,7 @@ def thresholds(scorer: Scorer, target_fpr: float) -> dict[str, float]:
     if not scores:
         return {}
     found = {name: gamma_threshold(list(mine.values()), 1 - target_fpr) for name, mine in scores.items()}
-    told = {
+    content = {
         "thresholds": found,
         "target_fpr": target_fpr,
         **scorer.origin,
@@ -32,7 +32,7 @@ def thresholds(scorer: Scorer, target_fpr: float) -> dict[str, float]:
     }
     path = scorer.trained.workdir.thresholds(scorer.trained.suffix)
     try:
-        write_atomically(path, json.dumps(told, indent=2) + "\n")
+        write_atomically(path, json.dumps(content, indent=2) + "\n")
     except OSError as error:
         if error.errno not in (errno.EROFS, errno.EACCES):
             raise

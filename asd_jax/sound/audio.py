@@ -33,7 +33,7 @@ def open_audio(path: str) -> soundfile.SoundFile:
         raise UserError(f"The name {path} holds bytes that are no text, or control characters: rename it.")
     if not os.path.isfile(path):
         raise UserError(f"{path} is no audio file: replace it or leave it out.")
-    with _told(path, "is no audio"):
+    with _reported(path, "is no audio"):
         try:
             file = soundfile.SoundFile(path)
         except soundfile.SoundFileError:
@@ -58,7 +58,7 @@ def open_audio(path: str) -> soundfile.SoundFile:
     return file
 
 
-def low_rates_told(rates: Mapping[int, int], sample_rate: int) -> str | None:
+def low_rates_warning(rates: Mapping[int, int], sample_rate: int) -> str | None:
     """One sentence about the recordings (sample rate -> number) below the features' rate; None without any."""
     low = {rate: count for rate, count in sorted(rates.items()) if rate < sample_rate}
     if not low:
@@ -113,7 +113,7 @@ def read_blocks(file: soundfile.SoundFile, size: int = -1) -> Iterator[np.ndarra
     dtype, count = "int16" if file.subtype == "PCM_16" else "float32", 0
     while count < file.frames:
         try:
-            with _told(file.name, "is truncated or damaged"):
+            with _reported(file.name, "is truncated or damaged"):
                 block = file.read(file.frames if size < 0 else size, dtype=dtype, always_2d=True)
         except (MemoryError, ValueError) as error:  # of NumPy
             raise UserError(
@@ -136,7 +136,7 @@ def read_blocks(file: soundfile.SoundFile, size: int = -1) -> Iterator[np.ndarra
 
 
 @contextlib.contextmanager
-def _told(path: str, what: str) -> Iterator[None]:
+def _reported(path: str, what: str) -> Iterator[None]:
     try:
         yield
     except soundfile.SoundFileError as error:

@@ -24,7 +24,7 @@ def audio_files(folder: str | os.PathLike) -> list[Path]:
     return sorted(path for path in files_below(folder) if path.name.lower().endswith(SUFFIXES))
 
 
-def unread_told(folder: str | os.PathLike) -> str | None:
+def unread_warning(folder: str | os.PathLike) -> str | None:
     """One sentence about the recordings below a folder whose format is not read; None where there are none."""
     unread = [path for path in files_below(folder) if path.name.lower().endswith(UNREAD)]
     if not unread:

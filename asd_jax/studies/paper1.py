@@ -232,7 +232,7 @@ def _cell(
 def reproduce(study: Study) -> bool:
     """Trains and measures what is not finished, writes tables, pictures and verdicts; returns whether nothing failed.
 
-    A training that fails is told, and the others go on.
+    A training that fails is reported, and the others go on.
     """
     failed = grid.train_all(study.trainings)
     measured = [result for cell in study.cells if cell.training.name not in failed for result in _results(cell)]

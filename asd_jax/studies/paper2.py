@@ -169,7 +169,7 @@ def open_study(
 def reproduce(study: Study) -> bool:
     """Trains and measures what is not finished, writes tables and pictures; returns whether nothing failed.
 
-    A part that fails is told, and the others go on.
+    A part that fails is reported, and the others go on.
     """
     failed = grid.train_all(_trainings(study))
     measures = []

@@ -12,7 +12,7 @@ from asd_jax.studies.tables import two_digits
 
 
 class RunMeasure(NamedTuple):
-    """How well one run of a detector tells the anomalies of one machine ID and domain from its normal sound."""
+    """How well one run of a detector separates the anomalies of one machine ID and domain from its normal sound."""
 
     machine_type: str
     row: str

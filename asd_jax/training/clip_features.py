@@ -150,7 +150,7 @@ def _clips(store: Store, machine: Machine, split: str) -> Iterator[tuple[StoredC
     """The machine's clips; each of several processes reads its share of them and gets the others' from them."""
     if jax.process_count() == 1:
         return store.clips(machine, split)
-    share = hosts.dealt(store.find(machine).clips.get(split, 1))  # where there are none, reading tells
+    share = hosts.dealt(store.find(machine).clips.get(split, 1))  # where there are none, reading raises the error
     return hosts.pooled(store.clips(machine, split, share) if share else [])
 
 

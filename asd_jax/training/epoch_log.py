@@ -1,4 +1,4 @@
-"""What a training tells while it runs: means over every epoch, to metrics.jsonl and TensorBoard."""
+"""The metrics of a training: means over every epoch, in metrics.jsonl and TensorBoard."""
 
 import json
 import os

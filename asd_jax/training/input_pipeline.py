@@ -1,6 +1,6 @@
 """Features -> tf.data batches of windows.
 
-What a batch holds depends only on (seed, run, epoch, step): a resumed training goes on with the very batches it would
+What a batch holds depends only on (seed, run, epoch, step): a resumed training takes the very batches that it would
 have seen. A sampler says which windows an epoch shows in which order; the windows themselves are cut out by one gather
 a batch, on the host, or on the devices where the features lie there.
 """

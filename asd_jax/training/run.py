@@ -44,7 +44,7 @@ def train(
 
     Args:
         config: the recipe.
-        workdir: the folder; one that exists is gone on with.
+        workdir: the folder; the training in one that exists is continued.
         devices: to train on; all where None.
         stop: says when to stop; None takes SIGTERM and Ctrl-C for it, which works in the main thread.
 

@@ -13,7 +13,6 @@ import subprocess
 import numpy as np
 import pytest
 import soundfile
-from sklearn.metrics import roc_curve
 
 from asd_jax.base.errors import UserError
 from asd_jax.datasets import DATASETS
@@ -23,46 +22,15 @@ from asd_jax.recipes.keys import read_recipe
 from asd_jax.recipes.workdir import Summary, Workdir
 from asd_jax.records.prepare import prepare
 from asd_jax.records.store import open_store
-from asd_jax.report import excerpts, findings, page, sections
-from asd_jax.report.excerpts import Excerpt
-from asd_jax.report.findings import Part
+from asd_jax.report import excerpts, findings, page
 from asd_jax.scoring.thresholds import gamma_threshold
-from asd_jax.scoring.trained import Trained
 from asd_jax.sound.audio import read_audio
-from asd_jax.sound.features import PRESETS
 from tests.conftest import tiny_recipe
 from tests.recordings import HIGH, LOW, write_tone
+from tests.report.ear import Ear
+from tests.report.parsed import Parsed
 
 HOSTILE = ("normal/<script>alert(1)</script>.wav", "anomaly/a\"b&c ' onerror=x.wav")
-
-
-class Parsed(html.parser.HTMLParser):
-    """What a browser makes of a page: tags with attributes, text by tag, tables."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.open, self.texts, self.tables = [], [], collections.defaultdict(list), []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        self.open.append(tag)
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("td", "th"):
-            self.tables[-1][-1].append("")
-
-    def handle_endtag(self, tag):
-        while self.open and self.open.pop() != tag:
-            pass
-
-    def handle_data(self, data):
-        if self.open:
-            self.texts[self.open[-1]].append(data)
-        if {"td", "th"} & set(self.open):
-            self.tables[-1][-1][-1] += data
 
 
 @pytest.fixture(scope="module")
@@ -80,18 +48,6 @@ def raw(tmp_path_factory):
     wave[rate:] = soundfile.read(folder / "drill/00/test/anomaly/0.wav")[0][rate:]
     soundfile.write(folder / "drill/00/test/anomaly/0.wav", wave, rate)
     return folder
-
-
-class Ear(Trained):
-    """Two runs that hear the high tone against the low one, and are noisy."""
-
-    def outputs(self, clips, total=None, batch_size=None):
-        for clip, log_mel in clips:
-            windows = log_mel[self.method.starts(len(log_mel))[:, None] + np.arange(32)].astype(np.float32)
-            bands = windows.mean(1)
-            rng = np.random.default_rng(int(-100 * bands.sum()))
-            heard = bands[:, 75:85].mean(1) - bands[:, 25:35].mean(1)
-            yield clip, {"score": heard + 6 * rng.normal(size=(2, 1)) + rng.normal(size=(2, len(windows)))}
 
 
 @pytest.fixture(scope="module")
@@ -252,73 +208,6 @@ def test_an_excerpt_is_the_recording_and_its_windows(raw, workdir, text):
     assert part_wrong.highest[1] > 1.7 and part_wrong.scores[0] < part_wrong.scores[-1]
     silent = excerpts.cut_excerpts(found, part, part.names[:1], str(raw / "drill"))
     assert silent[part.names[0]].wave is None and "No sound of drill 00" in found.notes[-1]
-
-
-def test_of_a_long_clip_the_surroundings_of_the_highest_window_are_shown():
-    frames, window, hop = 4000, 64, 512
-    log_mel = np.arange(frames, dtype=np.float32)[:, None] * np.ones(128, np.float32)
-    starts = np.arange(0, frames - window + 1, 8)
-    wave = np.arange(frames * hop, dtype=np.float32)
-    for highest in (0, len(starts) // 2, len(starts) - 1):
-        scores = np.where(np.arange(len(starts)) == highest, 1.0, 0.0)
-        excerpt = excerpts._around_highest(PRESETS["paper1"], log_mel, starts, window, scores, wave)
-        assert excerpt.seconds <= excerpts.EXCERPT_SECONDS and excerpt.scores.max() == 1.0
-        begin, end = excerpt.highest
-        assert begin == pytest.approx(starts[highest] * hop / 16000) and end == pytest.approx(begin + 63 * hop / 16000)
-        assert excerpt.first <= begin and end <= excerpt.first + excerpt.seconds
-        assert excerpt.log_mel[0, 0] * hop == excerpt.wave[0] == pytest.approx(excerpt.first * 16000)
-        assert len(excerpt.wave) == len(excerpt.log_mel) * hop
-
-
-def part_of(scores, labels, threshold=None, machine=("fan", "00"), runs=1):
-    names = tuple(f"{i}.wav" for i in range(len(scores)))
-    return Part(machine, None, names, np.array([scores] * runs, float), np.array(labels), threshold, {})
-
-
-def test_clips_to_show_are_the_ends_and_the_wrongly_judged():
-    labels = [0, 1, 0, 0, 0, 0, 0, 0, 1, 1]  # of scores 0 to 9
-    part = part_of(range(10), labels, threshold=6.5)
-    shown = {9: ["most anomalous"], 8: ["most anomalous"], 0: ["most normal"], 1: ["most normal", "missed"]}
-    assert part.to_show(2, 4) == shown | {7: ["false alarm"]}
-    assert part.to_show(2, 1) == shown
-    assert part_of(range(10), [-1] * 10, 6.5).to_show(1, 4) == {9: ["most anomalous"], 0: ["most normal"]}
-    every_one_wrong = part_of(range(10), [1] * 5 + [0] * 5, 4.5).to_show(0, 4)
-    assert every_one_wrong == {0: ["missed"], 9: ["false alarm"], 1: ["missed"], 8: ["false alarm"]}
-    assert "2 of them and calls 1 of the 7 normal" in sections.headline(part)
-
-
-def test_the_limit_finds_what_the_roc_curve_says():
-    rng = np.random.default_rng(0)
-    for count in (3, 10, 25, 40):
-        scores, labels = rng.normal(size=2 * count).round(1), np.repeat([0, 1], count)
-        part = part_of(scores + labels, labels)
-        rate, found, _ = roc_curve(labels, scores + labels, drop_intermediate=False)
-        decided = part.decisions(part.limit())
-        assert decided.false_alarms <= 0.1 * count and decided.found == round(found[rate <= 0.1].max() * count)
-        assert decided.passed + decided.false_alarms == decided.found + decided.missed == count
-
-
-def test_a_page_shows_some_machines_and_lists_all():
-    parts = [("run", part_of([0, 1], [0, 1], machine=("fan", f"{i:02}"))) for i in range(30)]
-    assert page._chosen(parts, []) == parts[: page.SECTIONS]
-    assert page._chosen(parts, ["fan/20", "fan/03"]) == [parts[3], parts[20]]
-    with pytest.raises(UserError, match="fan/99: expected some of fan/00"):
-        page._chosen(parts, ["fan/99"])
-    with pytest.raises(UserError, match="11 sections.* at most 10"):
-        page._chosen(parts, [f"fan/{i:02}" for i in range(11)])
-    anchors = {id(part): f"machine-{i}" for i, (_, part) in enumerate(parts[:10])}
-    table = Parsed(page._results(parts, anchors, several=False))
-    assert len(table.tables[0]) == 31 and sum(tag == "a" for tag, _ in table.tags) == 10
-
-
-def test_a_page_stays_small():
-    preset, rng = PRESETS["paper2"], np.random.default_rng(0)
-    frames = int(excerpts.EXCERPT_SECONDS * preset.sample_rate / preset.hop)
-    starts, wave = np.arange(300) * 0.03, rng.normal(size=frames * preset.hop)
-    worst = Excerpt(0.0, rng.normal(size=(frames, 224)), preset, starts, 2.0, rng.normal(size=300), wave, 16000)
-    card = sections._excerpt(part_of([0], [0]), "name", worst, (-3.0, 3.0), (-4.0, 4.0), 0.2)
-    clips = page.SECTIONS * (2 * sections.ENDS + sections.WRONG)
-    assert clips * len(card) < page.LARGEST < 2 * clips * len(card)
 
 
 def test_without_the_prepared_data_there_is_a_page_without_pictures_of_clips(workdir, text):

@@ -2,44 +2,19 @@
 
 import csv
 import json
-import os
 import pathlib
-import signal
 
-import jax.numpy as jnp
 import pytest
-import soundfile
-from flax import linen as nn
 
 from asd_jax.base.errors import UserError
-from asd_jax.datasets import DATASETS, synthetic
 from asd_jax.recipes.workdir import Workdir
-from asd_jax.records.prepare import prepare
 from asd_jax.studies import grid, paper1, paper1_pictures, published
 from asd_jax.studies.paper1 import Setting
 from asd_jax.studies.paper1_results import RunResults
 from configs import autoencoder, maf, proxy_outlier
-from tests.fake_devices import all_devices
-from tests.test_commands import succeeds
 
 RECIPES = {module.__name__.split(".")[1]: module.get_config for module in (autoencoder, maf, proxy_outlier)}
 OUTPUTS = {"results.csv", "table_1.md", "table_1.csv", "figure_3.png", "figure_3.svg", "claims.md"}
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    """Two types of three machines, of which 00 and 01 are of the development part: for all detectors."""
-    folder = tmp_path_factory.mktemp("machines")
-    sizes = {"machine_ids": ["00", "01", "02"], "train_clips": 6, "test_clips": 3, "seconds": 2}
-    synthetic.generate(folder / "raw", machine_types=["rotor", "belt"], **sizes)
-    for features in ("paper1", "dcase2020_baseline"):
-        prepare(DATASETS["dcase2020"].list_clips(str(folder / "raw")), str(folder / features), "dcase2020", features)
-    wave, rate = soundfile.read(next((folder / "raw").glob("*_data/belt/train/*.wav")))
-    for name in ("birdsong_00", "rain_00000"):
-        (folder / "sounds").mkdir(exist_ok=True)
-        soundfile.write(folder / f"sounds/{name}.wav", wave, rate)
-    prepare(DATASETS["audioset"].list_clips(str(folder / "sounds")), str(folder / "paper1"), "audioset", "paper1")
-    return folder
 
 
 def open_study(data, out, **changes):
@@ -209,92 +184,6 @@ def test_a_training_that_fails_leaves_its_machine_type_open(data, tmp_path, fake
 def test_nothing_measured_is_no_picture(tmp_path):
     nothing = RunResults({"fan": ("00",)}, [])
     assert paper1_pictures.figure_3(nothing) is None and paper1_pictures.figure_4(nothing) is None
-
-
-class BandMeans(nn.Module):
-    """In the place of paper 1's network, which takes long to compile."""
-
-    @nn.compact
-    def __call__(self, log_mels, train):
-        self.variable("batch_stats", "unused", jnp.zeros, ())
-        return nn.Dense(1)(log_mels.astype(jnp.float32).mean(1) / 50)[:, 0]
-
-
-def small(recipe, **values):
-    def make(variant):
-        config = recipe("quicktest")
-        config.num_epochs = 1
-        config.update_from_flattened_dict(values)
-        return config
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def small_recipes(tmp_path_factory):
-    cache = {"compilation_cache": str(tmp_path_factory.mktemp("compiled"))}
-    recipes = {
-        "proxy_outlier": small(proxy_outlier.get_config, window=32, batch_size=8, held_back=0, **cache),
-        "autoencoder": small(autoencoder.get_config, held_back=0, **cache),
-        "maf": small(maf.get_config, **{"network.blocks": 1, "network.hidden": 32}, **cache),
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("asd_jax.methods.proxy_outlier.ResNet", lambda **_: BandMeans())
-        yield recipes
-
-
-@pytest.fixture(scope="module")
-def reproduced(data, small_recipes, tmp_path_factory):
-    """Trained in truth on 2 + 2 devices; SIGTERM comes with the third training, and it is gone on with."""
-    out, begun, devices_of = tmp_path_factory.mktemp("study"), [], {}
-    asked = {"detectors": ["autoencoder", "maf", "proxy_outlier"], "outlier_sets": ["a"], "sizes": (2,)}
-    study = open_study(data, out, machine_types=["rotor"], machine_ids=["00"], recipes=small_recipes, **asked)
-
-    def stopped(config, workdir, devices, stop):
-        begun.append(workdir)
-        devices_of[workdir] = tuple(device.id for device in devices)
-        if len(begun) == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        real(config, workdir, devices, stop)
-
-    real = grid.train_and_keep
-    with pytest.MonkeyPatch.context() as patch, all_devices():
-        patch.setattr(grid, "train_and_keep", stopped)
-        with pytest.raises(SystemExit):
-            paper1.reproduce(study)
-        finished = {path: path.stat().st_mtime_ns for path in out.glob("**/metrics.json")}
-        assert finished and len(begun) < len(study.trainings) == 4
-        assert paper1.reproduce(study)
-    assert finished == {path: path.stat().st_mtime_ns for path in finished}
-    assert len(list(out.glob("**/metrics.json"))) == 4
-    assert len(set(devices_of.values())) == 2 and len({one for ids in devices_of.values() for one in ids}) == 4
-    return out
-
-
-def test_real_trainings_side_by_side_are_measured(reproduced):
-    lines = read_csv(reproduced / "results.csv")
-    settings = {(line["detector"], line["outlier_set"], line["size"]) for line in lines}
-    assert settings == {
-        ("autoencoder", "", ""),
-        ("maf", "", ""),
-        ("proxy_outlier", "a", ""),
-        ("proxy_outlier", "c", "2"),
-    }
-    assert len(lines) == 8 and all(0 <= float(line["AUC"]) <= 1 for line in lines)
-    for workdir, setting in (("proxy_outlier/c_2/rotor/00", ("c", "2")), ("proxy_outlier/a/rotor/00", ("a", ""))):
-        [one] = json.loads((reproduced / workdir / "metrics.json").read_text())["rows"]
-        mine = [float(line["AUC"]) for line in lines if (line["outlier_set"], line["size"]) == setting]
-        assert mine == [values["AUC"] for values in one["runs"]]
-    of_maf = json.loads((reproduced / "maf/metrics.json").read_text())["rows"]
-    assert {(one["machine_type"], one["machine_id"]) for one in of_maf} >= {("rotor", "00"), ("belt", "01")}
-
-
-def test_the_command_goes_through(data, tmp_path):
-    flags = ("--paper=1", f"--data_dir={data / 'paper1'}", f"--out={tmp_path}", "--machine_types=rotor", "--runs=1")
-    small = "window=8,num_epochs=1,compilation_cache=''"
-    said = succeeds("reproduce", *flags, "--machine_ids=00", "--detectors=autoencoder", f"--override={small}")
-    assert "part 1 of 1 autoencoder/rotor/00: took " in said and "not measured: needs" in said
-    assert {path.name for path in tmp_path.iterdir() if path.is_file()} == OUTPUTS
 
 
 def test_settings_have_short_names():
