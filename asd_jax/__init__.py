@@ -12,7 +12,7 @@
     recipes     a config, checked and made into a method, and the workdir that keeps it
     training    stored features -> trained weights
     scoring     trained weights -> scores of clips, thresholds, decisions
-    evaluation  scores of test clips -> measures and the challenges' files
+    evaluation  scores of test clips -> results and the challenges' files
     listening   new sound scored: files, long recordings, a watched folder, a pipe
     export      a trained workdir as a program to ship
     studies     the papers' experiments

@@ -15,7 +15,7 @@ from asd_jax.datasets import DATASETS, folder
 from asd_jax.export.example import read_wav
 from asd_jax.listening import follow
 from asd_jax.listening.along_time import score_live
-from asd_jax.listening.recordings import score_recordings
+from asd_jax.listening.one_score import score_recordings
 from asd_jax.recipes.workdir import Workdir
 from asd_jax.records.prepare import prepare
 from asd_jax.records.store import open_store

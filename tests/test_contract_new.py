@@ -12,14 +12,14 @@ from asd_jax.datasets import DATASETS, check, synthetic
 from asd_jax.evaluation import results
 from asd_jax.evaluation.evaluate import evaluate_workdir
 from asd_jax.export import folder as export
-from asd_jax.listening.recordings import score_recordings
+from asd_jax.listening.one_score import score_recordings
 from asd_jax.methods import METHODS, encoder
 from asd_jax.recipes.keys import as_config
 from asd_jax.records.prepare import prepare
 from asd_jax.records.store import open_store
 from asd_jax.report.page import write_page
 from asd_jax.scoring.held_back import train_and_keep
-from asd_jax.sound.features import PRESETS
+from asd_jax.sound.presets import PRESETS
 from configs import multitask
 from tests.not_yet import year
 from tests.not_yet.backend import NearestOfDomains

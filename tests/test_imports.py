@@ -130,7 +130,7 @@ def reachable(name):
         "scoring/trained",
         "benchmark/step",
         "benchmark/score",
-        "sound/features",
+        "sound/presets",
     ],
 )
 def test_what_reads_no_records_does_not_import_tensorflow(name):

@@ -13,9 +13,9 @@ from asd_jax.backends import BACKENDS
 from asd_jax.backends.embeddings import Embeddings
 from asd_jax.base.errors import UserError
 from asd_jax.datasets import DATASETS
-from asd_jax.evaluation import choose_inlier
+from asd_jax.evaluation import select_inlier
 from asd_jax.evaluation.evaluate import evaluate_workdir
-from asd_jax.listening import recordings
+from asd_jax.listening import one_score
 from asd_jax.methods import encoder
 from asd_jax.methods.recipe import InlierChoice
 from asd_jax.recipes.keys import as_config, read_recipe
@@ -128,8 +128,8 @@ def test_new_recordings_need_to_be_told_whose_they_are(workdir, tmp_path):
         write_tone(tmp_path / "new" / f"bad_{i}.wav", FAULT, 8000 + i)
     arguments = (str(workdir), [str(tmp_path / "new")], str(tmp_path / "scores.csv"), 0.1)
     with pytest.raises(UserError, match=r"knows several machines \(00, 03\): say which one by --machine_id"):
-        recordings.score_recordings(*arguments)
-    outcome = recordings.score_recordings(*arguments, machine_id="03")
+        one_score.score_recordings(*arguments)
+    outcome = one_score.score_recordings(*arguments, machine_id="03")
     assert outcome.threshold is not None
     of = dict(zip([pathlib.Path(file).name for file in outcome.files], outcome.decisions, strict=True))
     assert all(of[f"bad_{i}.wav"] == "anomalous" for i in range(4))
@@ -141,7 +141,7 @@ def test_inlier_models_asked_for_go_before_those_that_were_chosen(workdir, tmp_p
     config = as_config(Workdir(run).recipe)
     evaluate_workdir(run)
     assert "Inlier models: gmm with p=2 (by the training's config)" in capsys.readouterr().out
-    choose_inlier.select([run])
+    select_inlier.select([run])
     kind, p = dataclasses.astuple(inlier_choice(Workdir(run)))
     assert (kind, p) != ("gmm", 2)
     findings.read_findings(run, None, 0.1, None)
@@ -158,7 +158,7 @@ def test_inlier_models_asked_for_go_before_those_that_were_chosen(workdir, tmp_p
     config.inlier, config.inlier_p = "lof", 5
     train_and_keep(config, run, new_inlier=True)
     assert inlier_choice(Workdir(run)) == InlierChoice("lof", 5) and "Removed " in capsys.readouterr().out
-    recordings.score_recordings(run, [str(excerpts_of(tmp_path))], str(tmp_path / "s.csv"), 0.1, machine_id="03")
+    one_score.score_recordings(run, [str(excerpts_of(tmp_path))], str(tmp_path / "s.csv"), 0.1, machine_id="03")
     assert "Inlier models: lof with p=5 (by the training's config)" in capsys.readouterr().out
     assert json.loads((tmp_path / "run/threshold.json").read_text())["inlier"] == "lof"
 

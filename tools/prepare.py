@@ -26,7 +26,7 @@ from asd_jax.base import cli
 from asd_jax.datasets import DATASETS, check
 from asd_jax.datasets.clips import with_channel
 from asd_jax.sound.audio_files import unread_warning
-from asd_jax.sound.features import PRESETS
+from asd_jax.sound.presets import PRESETS
 
 _DATASET = flags.DEFINE_enum("dataset", None, sorted(DATASETS), "How the recordings lie on disk.", required=True)
 _RAW_DIR = flags.DEFINE_string("raw_dir", None, "Folder of the recordings.", required=True)
@@ -65,7 +65,7 @@ def main() -> int:
     if unknown := sorted(groups.keys() - {clip.machine_type for clip in clips}):
         raise flags.Error(f"--groups names {', '.join(unknown)}, which {_RAW_DIR.value} does not hold.")
     from asd_jax.records.prepare import prepare, prepared_lines  # TensorFlow takes seconds to import
-    from asd_jax.sound.features import compile_kernels
+    from asd_jax.sound.presets import compile_kernels
     from asd_jax.training.first_training import next_command
 
     write_elsewhere = None

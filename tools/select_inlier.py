@@ -22,7 +22,7 @@ flags.mark_flag_as_required("workdir")
 
 def main() -> None:
     """Imports late: a mistake on the command line is reported at once."""
-    from asd_jax.evaluation.choose_inlier import select
+    from asd_jax.evaluation.select_inlier import select
 
     print(select(_WORKDIRS.value))
 

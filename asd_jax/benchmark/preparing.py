@@ -12,8 +12,8 @@ import numpy as np
 from asd_jax.benchmark.timing import SECONDS, Measurements, percentiles
 from asd_jax.datasets import DATASETS, synthetic
 from asd_jax.records.prepare import prepare
-from asd_jax.sound.features import PRESETS
-from asd_jax.sound.preset import FeaturePreset
+from asd_jax.sound.features import FeaturePreset
+from asd_jax.sound.presets import PRESETS
 
 
 def measure_prepare(config: ml_collections.ConfigDict, repeats: int, folder: str, clips: int) -> Measurements:

@@ -12,7 +12,7 @@ from asd_jax.devices.steps import init_states, weights_to_score
 from asd_jax.recipes.build import make_method, make_optimizer
 from asd_jax.recipes.keys import read_recipe
 from asd_jax.scoring.trained import Trained
-from asd_jax.sound.features import PRESETS
+from asd_jax.sound.presets import PRESETS
 
 
 def measure_score(config: ml_collections.ConfigDict, repeats: int) -> Measurements:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from asd_jax.datasets.clips import Clip
 from asd_jax.measures.challenge import Measures
-from asd_jax.measures.score_files import ScoreFiles
+from asd_jax.measures.file_names import ScoreFiles
 
 MachineCounts = tuple[int, int, int]
 """Training, normal test and anomalous test clips."""

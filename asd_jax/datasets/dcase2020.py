@@ -11,7 +11,7 @@ from asd_jax.datasets import challenge
 from asd_jax.datasets.clips import Clip
 from asd_jax.datasets.dataset import Dataset, MadeUp, MadeUpClip, flat_counts
 from asd_jax.datasets.labels import LIST
-from asd_jax.measures.score_files import ScoreFiles
+from asd_jax.measures.file_names import ScoreFiles
 
 GROUPS = {
     "fan": "MIMII",

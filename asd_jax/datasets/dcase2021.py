@@ -16,7 +16,7 @@ from asd_jax.datasets.clips import DOMAINS, Clip
 from asd_jax.datasets.dataset import Dataset, MadeUp, MadeUpClip, flat_counts
 from asd_jax.datasets.labels import LIST, LabelList, read_rows, without_extension
 from asd_jax.measures.challenge import HarmonicMeasures
-from asd_jax.measures.score_files import ScoreFiles
+from asd_jax.measures.file_names import ScoreFiles
 
 GROUPS = {
     "fan": "MIMII DUE",

@@ -32,13 +32,13 @@ from asd_jax.datasets import synthetic_sound
 from asd_jax.datasets.clips import Machine
 from asd_jax.export import example, litert
 from asd_jax.export.program import Program, Weights, make
-from asd_jax.listening import recordings
+from asd_jax.listening import one_score
 from asd_jax.records import manifest
 from asd_jax.scoring.detector import Detector, load_detector
 from asd_jax.scoring.held_back import held_back_scores
 from asd_jax.scoring.trained import Trained
-from asd_jax.sound.features import PRESETS
-from asd_jax.sound.preset import FeaturePreset
+from asd_jax.sound.features import FeaturePreset
+from asd_jax.sound.presets import PRESETS
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 TOLERANCE = 1e-4
@@ -246,7 +246,7 @@ def _checked(folder: pathlib.Path, program: Program, detector: Detector, source:
 def _recorded(source: str, detector: Detector, samples: int) -> dict[str, np.ndarray]:
     """File name -> the beginning of each recording that is long enough."""
     waves = {}
-    for _, file in tqdm(recordings.find_recordings([source]), unit="clip", desc="reading"):
+    for _, file in tqdm(one_score.find_recordings([source]), unit="clip", desc="reading"):
         wave = detector.read(file)
         if len(wave) >= samples:
             waves[file] = wave[:samples]

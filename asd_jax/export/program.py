@@ -11,7 +11,7 @@ import numpy as np
 from asd_jax.backends import BACKENDS
 from asd_jax.methods import Method
 from asd_jax.scoring.detector import Detector
-from asd_jax.sound.preset import FeaturePreset, WaveStatistics
+from asd_jax.sound.features import FeaturePreset, WaveStatistics
 
 Weights = dict[str, np.ndarray | jax.Array]
 """Names like "params/Conv_0/kernel" -> arrays with a leading axis of runs."""

@@ -2,6 +2,6 @@
 
 along_time: long recordings, piece by piece.
 follow: a folder that recordings arrive in.
+one_score: recordings that get one score each.
 printed: what tools/score.py prints.
-recordings: recordings that nobody labelled.
 """

@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, MultipleLocator
 from asd_jax.base.errors import UserError
 from asd_jax.base.files import check_own, whole_file, write_atomically
 from asd_jax.base.progress import tqdm
-from asd_jax.listening.recordings import SCORES_BEGIN, find_recordings
+from asd_jax.listening.one_score import SCORES_BEGIN, find_recordings
 from asd_jax.scoring.detector import Detector
 from asd_jax.sound.audio import low_rates_warning, waveform
 from asd_jax.sound.pieces import Piece, Sound, cut, open_sound

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from asd_jax.base.errors import UserError
-from asd_jax.listening.recordings import recording_name
+from asd_jax.listening.one_score import recording_name
 from asd_jax.scoring.detector import Detector
 from asd_jax.sound.audio import low_rates_warning
 from asd_jax.sound.audio_files import audio_files

@@ -12,7 +12,7 @@ import threading
 from asd_jax.evaluation.results import format_table
 from asd_jax.listening.along_time import PANELS, check_pieces, clock_time, score_along_time, score_live
 from asd_jax.listening.follow import follow
-from asd_jax.listening.recordings import score_recordings
+from asd_jax.listening.one_score import score_recordings
 from asd_jax.scoring.detector import Detector, load_detector
 from asd_jax.sound.audio import low_rates_warning
 from asd_jax.sound.pieces import raw_sound

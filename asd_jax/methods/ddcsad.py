@@ -26,7 +26,7 @@ from asd_jax.methods.recipe import OUTLIER_SETS, HalfOutliers, key
 from asd_jax.methods.segments import segment_starts
 from asd_jax.models.efficientnet import Encoder
 from asd_jax.models.norms import mean_over_devices
-from asd_jax.sound.features import PRESETS
+from asd_jax.sound.presets import PRESETS
 
 _MARGIN = 2.0
 """Squared distance beyond which a sample's other centroid is far enough: that of orthogonal vectors of length 1."""

@@ -22,7 +22,7 @@ from asd_jax.methods.segments import segment_starts
 from asd_jax.models.efficientnet import Encoder
 from asd_jax.models.norms import mean_over_devices
 from asd_jax.models.timm_weights import load_backbone
-from asd_jax.sound.features import PRESETS
+from asd_jax.sound.presets import PRESETS
 
 TABLE_1 = {
     # learning rate, batch size, lambda, h, p

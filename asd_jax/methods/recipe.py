@@ -12,7 +12,7 @@ import numpy as np
 
 from asd_jax.datasets.clips import StoredClip
 from asd_jax.methods.method import Method
-from asd_jax.sound.features import PRESETS
+from asd_jax.sound.presets import PRESETS
 
 OUTLIER_SETS = ("a", "b", "c", "d", "e", "f", "all", "other_types")
 PRECISIONS = ("float32", "bfloat16")

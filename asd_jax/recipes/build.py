@@ -12,7 +12,7 @@ from asd_jax.base.errors import UserError
 from asd_jax.devices.steps import Steps
 from asd_jax.methods import Method, Recipe
 from asd_jax.methods.recipe import ExponentialDecay
-from asd_jax.sound.features import PRESETS
+from asd_jax.sound.presets import PRESETS
 
 _RISE = 0.3  # share of a one-cycle schedule in which the rate rises
 

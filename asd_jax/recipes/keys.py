@@ -21,7 +21,7 @@ from ml_collections import config_dict
 from asd_jax.base.errors import UserError
 from asd_jax.methods import METHODS, Recipe
 from asd_jax.methods.recipe import HalfOutliers, Key
-from asd_jax.sound.features import PRESETS
+from asd_jax.sound.presets import PRESETS
 
 _NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "True or False", tuple: "a list"}
 _PATHS = ("data_dir", "init_from", "compilation_cache")

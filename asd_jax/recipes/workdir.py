@@ -16,7 +16,7 @@ from asd_jax.devices import hosts
 from asd_jax.methods import Recipe
 from asd_jax.recipes.keys import as_json, changes_weights, read_recipe
 from asd_jax.recipes.surroundings import surroundings
-from asd_jax.sound.features import WaveStatistics
+from asd_jax.sound.presets import WaveStatistics
 
 _FORMAT = 2
 """Of config.json; before 2 the network's keys lay beside the others."""

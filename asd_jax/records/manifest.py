@@ -15,8 +15,8 @@ from asd_jax.base.errors import UserError
 from asd_jax.base.files import write_atomically
 from asd_jax.base.stored_json import parse_json
 from asd_jax.datasets.clips import Machine
-from asd_jax.sound.features import PRESETS, find_preset
-from asd_jax.sound.preset import FeaturePreset, WaveStatistics
+from asd_jax.sound.features import FeaturePreset, WaveStatistics
+from asd_jax.sound.presets import PRESETS, find_preset
 
 _PACKAGES = ("asd_jax", "jax", "librosa", "numpy", "soundfile", "soxr", "tensorflow-datasets")
 

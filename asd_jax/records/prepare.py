@@ -27,7 +27,7 @@ from asd_jax.records.shards import Shard
 from asd_jax.records.store import SPLITS, no_space_reported, partial_folder, store_machine
 from asd_jax.records.wave_statistics import measure
 from asd_jax.sound.audio import low_rates_warning
-from asd_jax.sound.features import find_preset
+from asd_jax.sound.presets import find_preset
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,7 +25,7 @@ from asd_jax.base.errors import UserError
 from asd_jax.base.files import whole_file
 from asd_jax.datasets.clips import Machine, StoredClip
 from asd_jax.records.manifest import MachineRecords, Manifest, check_preset, read_manifest
-from asd_jax.sound.preset import FeaturePreset
+from asd_jax.sound.features import FeaturePreset
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # it announces them on every import; nothing is computed here

@@ -11,8 +11,8 @@ from asd_jax.base.progress import tqdm
 from asd_jax.base.threads import map_ahead
 from asd_jax.datasets.clips import Clip
 from asd_jax.sound.audio import read_audio
+from asd_jax.sound.features import FeaturePreset, WaveStatistics
 from asd_jax.sound.kernels import moments
-from asd_jax.sound.preset import FeaturePreset, WaveStatistics
 
 
 def measure(preset: FeaturePreset, training: Mapping[str, Sequence[Clip]], workers: int) -> dict[str, WaveStatistics]:

@@ -13,8 +13,8 @@ from asd_jax.datasets import DATASETS
 from asd_jax.datasets.clips import Clip, StoredClip
 from asd_jax.report.findings import Findings, Part
 from asd_jax.sound.audio import read_audio
+from asd_jax.sound.features import FeaturePreset
 from asd_jax.sound.log_mels import LogMels
-from asd_jax.sound.preset import FeaturePreset
 
 EXCERPT_SECONDS = 12.0
 """Of an excerpt at most: of longer clips the surroundings of the window with the highest score are shown."""

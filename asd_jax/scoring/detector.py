@@ -15,8 +15,8 @@ from asd_jax.scoring.scorer import Scorer
 from asd_jax.scoring.thresholds import thresholds
 from asd_jax.scoring.trained import Trained, load_trained
 from asd_jax.sound.audio import read_audio
-from asd_jax.sound.features import PRESETS
-from asd_jax.sound.preset import FeaturePreset, WaveStatistics
+from asd_jax.sound.features import FeaturePreset, WaveStatistics
+from asd_jax.sound.presets import PRESETS
 
 
 @dataclasses.dataclass(frozen=True)

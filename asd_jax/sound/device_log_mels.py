@@ -13,8 +13,8 @@ import librosa
 import numpy as np
 
 if TYPE_CHECKING:
+    from asd_jax.sound.features import WaveStatistics
     from asd_jax.sound.log_mels import LogMels
-    from asd_jax.sound.preset import WaveStatistics
 
 
 def compute(preset: "LogMels", waves: jax.Array, statistics: "WaveStatistics | None") -> jax.Array:

@@ -1,53 +1,78 @@
-"""The feature presets: each says what is stored of a recording."""
+"""What features are: numbers of every short frame of a recording, by a preset that says how they are computed."""
+
+import abc
+import dataclasses
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asd_jax.base.errors import UserError
-from asd_jax.sound import kernels
-from asd_jax.sound.log_mels import LogMels
-from asd_jax.sound.preset import FeaturePreset, WaveStatistics
+if TYPE_CHECKING:
+    import jax
 
-_PRESETS = (
-    LogMels(name="paper1", sample_rate=16000, n_fft=1024, hop=512, n_mels=128, fmin=0.0, fmax=8000.0),
-    LogMels(
-        name="paper2",
-        sample_rate=16000,
-        n_fft=2048,
-        hop=256,
-        n_mels=224,
-        fmin=50.0,
-        fmax=7800.0,
-        top_db=None,
-        standardise="type",
-    ),
-    # Of the challenge's official autoencoder.
-    LogMels(
-        name="dcase2020_baseline",
-        sample_rate=16000,
-        n_fft=1024,
-        hop=512,
-        n_mels=128,
-        fmin=0.0,
-        fmax=8000.0,
-        amin=2.220446049250313e-16,
-        top_db=None,
-        standardise="none",
-    ),
-)
-
-PRESETS: dict[str, FeaturePreset] = {preset.name: preset for preset in _PRESETS}
+    from asd_jax.sound.log_mels import LogMels
 
 
-def find_preset(name: str) -> FeaturePreset:
-    """The preset of that name; a UserError lists those there are."""
-    if name not in PRESETS:
-        raise UserError(f"No feature preset is called {name!r}: expected one of {', '.join(PRESETS)}.")
-    return PRESETS[name]
+@dataclasses.dataclass(frozen=True)
+class WaveStatistics:
+    """Mean and standard deviation of the samples of some waveforms together."""
+
+    mean: float
+    std: float
 
 
-def compile_kernels(preset_name: str) -> None:
-    """What the first clip would wait for; on disk from then on, where it can be kept."""
-    preset = find_preset(preset_name)
-    statistics = WaveStatistics(0.0, 1.0) if preset.standardise == "type" else None
-    wave = np.random.default_rng(0).normal(size=preset.samples(4)).astype(np.float32)
-    kernels.half(preset.compute(wave, "noise", statistics))
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FeaturePreset(abc.ABC):
+    """How the features [frames, ...] of a waveform are computed; every kind of features is a class of its own.
+
+    Attributes:
+        name: its key in `PRESETS`.
+        sample_rate: in Hz.
+        hop: samples from one frame to the next.
+        standardise: the waveform; "clip": divided by its own standard deviation, its mean stays; "type": mean 0 and
+            variance 1 over the training clips of its machine type; "none": it stays as it is.
+    """
+
+    name: str
+    sample_rate: int
+    hop: int
+    standardise: str = "clip"
+
+    @property
+    @abc.abstractmethod
+    def frame_shape(self) -> tuple[int, ...]:
+        """What a frame holds: (mels,) of log-mels, () where it is one number."""
+
+    @abc.abstractmethod
+    def frames(self, samples: int) -> int:
+        """How many frames a waveform of so many samples has."""
+
+    @abc.abstractmethod
+    def samples(self, frames: int) -> int:
+        """Of the shortest waveform that has so many frames."""
+
+    @abc.abstractmethod
+    def compute(self, wave: np.ndarray, name: str, statistics: WaveStatistics | None = None) -> np.ndarray:
+        """The features of one clip, on the host.
+
+        May be called from many threads at once, which is the way to use all cores.
+
+        Args:
+            wave: [samples], at `sample_rate`.
+            name: what to call the clip in an error.
+            statistics: of the training clips of its machine type; used where the preset standardises by "type".
+
+        Returns:
+            float32 [frames, *frame_shape].
+
+        Raises:
+            UserError: the clip is too short, or its features would not be finite.
+            ValueError: the preset needs statistics and there are none.
+        """
+
+    @abc.abstractmethod
+    def compute_on_device(self, waves: "jax.Array", statistics: WaveStatistics | None) -> "jax.Array":
+        """The same of waveforms [batch, samples], each long enough, as a part of a JAX program, in float32."""
+
+    @abc.abstractmethod
+    def picture(self, features: np.ndarray) -> "tuple[np.ndarray, LogMels]":
+        """A log-mel [frames, mels] of features, to be looked at, and the preset that it is of."""

@@ -7,7 +7,7 @@ import numpy as np
 
 from asd_jax.base.errors import UserError
 from asd_jax.sound import kernels
-from asd_jax.sound.preset import FeaturePreset, WaveStatistics
+from asd_jax.sound.features import FeaturePreset, WaveStatistics
 
 if TYPE_CHECKING:
     import jax

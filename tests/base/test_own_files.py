@@ -13,7 +13,7 @@ from asd_jax.datasets import synthetic
 from asd_jax.evaluation.results import evaluate_directory, write_result_csv
 from asd_jax.export import folder as export
 from asd_jax.listening.along_time import score_along_time
-from asd_jax.listening.recordings import score_recordings
+from asd_jax.listening.one_score import score_recordings
 from asd_jax.report.page import write_page
 from asd_jax.scoring.detector import load_detector
 from asd_jax.scoring.held_back import train_and_keep

@@ -19,8 +19,8 @@ from asd_jax.datasets.labels import read_label_list
 from asd_jax.evaluation.score_files import write_scores
 from asd_jax.sound.audio import read_audio
 from asd_jax.sound.audio_files import SUFFIXES
-from asd_jax.sound.features import PRESETS
-from asd_jax.sound.preset import WaveStatistics
+from asd_jax.sound.features import WaveStatistics
+from asd_jax.sound.presets import PRESETS
 from tests.fuzzing import guarded, told
 
 pytestmark = guarded

@@ -10,7 +10,7 @@ from asd_jax.datasets.clips import Clip
 from asd_jax.records.prepare import prepare
 from asd_jax.records.store import UNLABELLED, open_store
 from asd_jax.sound.audio import read_audio
-from asd_jax.sound.features import PRESETS
+from asd_jax.sound.presets import PRESETS
 from asd_jax.training.outliers import outlier_machines
 from tests.recordings import write_tone
 

@@ -10,7 +10,7 @@ import pytest
 
 from asd_jax.base.errors import UserError
 from asd_jax.evaluation.evaluate import evaluate_workdir
-from asd_jax.listening import recordings
+from asd_jax.listening import one_score
 from asd_jax.recipes.keys import read_recipe
 from asd_jax.recipes.workdir import Workdir
 from asd_jax.records.store import open_store
@@ -68,7 +68,7 @@ def test_a_hop_takes_every_nth_window_and_leaves_what_the_recipe_gave(workdir, d
 def test_a_threshold_is_of_the_windows_that_recordings_are_scored_by(workdir, data_dir):
     test_clips, output = str(data_dir.parent / "raw/dev_data/drill/test"), str(workdir / "out.csv")
     kept = (workdir / "held_back_scores.json").read_bytes()
-    outcome = recordings.score_recordings(str(workdir), [test_clips], output, 0.2, score_hop=HOP)
+    outcome = one_score.score_recordings(str(workdir), [test_clips], output, 0.2, score_hop=HOP)
     of_clips = every_nth_window(workdir, data_dir, "train", HOP)
     held_back = [of_clips[name] for name in json.loads((workdir / "training.json").read_text())["held_back"]]
     assert outcome.threshold == pytest.approx(gamma_threshold(held_back, 0.8), abs=1e-5)
@@ -77,14 +77,14 @@ def test_a_threshold_is_of_the_windows_that_recordings_are_scored_by(workdir, da
         outcome.scores, list(every_nth_window(workdir, data_dir, "test", HOP).values()), atol=0.02
     )
 
-    of_recipe = recordings.score_recordings(str(workdir), [test_clips], output, 0.2)
+    of_recipe = one_score.score_recordings(str(workdir), [test_clips], output, 0.2)
     assert of_recipe.threshold != pytest.approx(outcome.threshold, abs=1e-5)
     assert (workdir / "held_back_scores.json").read_bytes() == kept
 
     # Both rules' thresholds are known now, without the prepared data.
     config = json.loads((workdir / "config.json").read_text())
     (workdir / "config.json").write_text(json.dumps(config | {"data_dir": "nowhere"}))
-    again = recordings.score_recordings(str(workdir), [test_clips], output, 0.2, score_hop=HOP)
+    again = one_score.score_recordings(str(workdir), [test_clips], output, 0.2, score_hop=HOP)
     assert again.threshold == outcome.threshold
 
 

@@ -15,7 +15,7 @@ from asd_jax.base.errors import UserError
 from asd_jax.export import example as exported_example
 from asd_jax.export import folder as export
 from asd_jax.export import litert
-from asd_jax.listening import recordings
+from asd_jax.listening import one_score
 from asd_jax.scoring.detector import Detector
 from asd_jax.scoring.held_back import train_and_keep
 
@@ -48,7 +48,7 @@ def trained(data_dir, tmp_path_factory):
 
 def test_the_example_scores_as_the_library_without_it(trained, tmp_path):
     workdir, out, clips, model = trained
-    outcome = recordings.score_recordings(str(workdir), [str(clips)], str(tmp_path / "scores.csv"), 0.1)
+    outcome = one_score.score_recordings(str(workdir), [str(clips)], str(tmp_path / "scores.csv"), 0.1)
     run = [sys.executable, "-c", ONLY, str(out / "example.py"), *outcome.files]
     lines = subprocess.run(run, capture_output=True, text=True, check=True).stdout.splitlines()
     scores, decisions, names = zip(*(line.split(" ", 2) for line in lines), strict=True)

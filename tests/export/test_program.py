@@ -17,7 +17,7 @@ from asd_jax.methods.maf import Maf
 from asd_jax.models.maf import MAF
 from asd_jax.records.prepare import prepare
 from asd_jax.scoring.held_back import train_and_keep
-from asd_jax.sound.features import PRESETS
+from asd_jax.sound.presets import PRESETS
 from configs import multitask
 from tests.test_paper2 import write_sections
 from tests.tiny_encoder import TinyEncoder

@@ -17,7 +17,7 @@ from asd_jax.base.errors import UserError
 from asd_jax.listening import along_time
 from asd_jax.listening.along_time import Stretch, clock_time, find_stretches, score_along_time, score_live
 from asd_jax.listening.follow import Arrivals, follow
-from asd_jax.listening.recordings import score_recordings
+from asd_jax.listening.one_score import score_recordings
 from asd_jax.scoring.detector import load_detector
 from asd_jax.scoring.held_back import train_and_keep
 from asd_jax.sound.pieces import open_sound

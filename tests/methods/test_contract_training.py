@@ -20,7 +20,7 @@ from asd_jax.records.store import open_store
 from asd_jax.scoring.held_back import train_and_keep
 from asd_jax.scoring.scorer import Scorer
 from asd_jax.scoring.trained import load_trained, newest_states
-from asd_jax.sound.features import PRESETS
+from asd_jax.sound.presets import PRESETS
 from asd_jax.training import input_pipeline
 from asd_jax.training.data import load_data
 from asd_jax.training.run import train

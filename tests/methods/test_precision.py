@@ -11,7 +11,7 @@ from asd_jax.datasets.synthetic_sound import made_up_sound
 from asd_jax.methods.proxy_outlier import ProxyOutlier
 from asd_jax.models.autoencoder import DenseAutoencoder
 from asd_jax.models.resnet import ResNet
-from asd_jax.sound.features import PRESETS
+from asd_jax.sound.presets import PRESETS
 from tests.steps import take_steps
 
 WINDOW = 33

@@ -10,8 +10,8 @@ import optax
 
 from asd_jax.methods import Recipe
 from asd_jax.methods.recipe import EveryWindow, OneCycle, key
-from asd_jax.sound.features import PRESETS
-from asd_jax.sound.preset import FeaturePreset
+from asd_jax.sound.features import FeaturePreset
+from asd_jax.sound.presets import PRESETS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

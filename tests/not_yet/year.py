@@ -7,7 +7,7 @@ from asd_jax.datasets.dataset import Dataset, MadeUp, MadeUpClip
 from asd_jax.datasets.labels import LIST
 from asd_jax.measures import metrics
 from asd_jax.measures.challenge import Measures, ScoredClips
-from asd_jax.measures.score_files import ScoreFiles
+from asd_jax.measures.file_names import ScoreFiles
 from tests.recordings import write_tone
 
 NAME = "dcase2030"

@@ -22,8 +22,8 @@ from asd_jax.records.store import open_store
 from asd_jax.scoring.held_back import held_back_scores
 from asd_jax.scoring.scorer import Scorer, inlier_choice
 from asd_jax.scoring.trained import Trained
-from asd_jax.sound.features import PRESETS
-from asd_jax.sound.preset import WaveStatistics
+from asd_jax.sound.features import WaveStatistics
+from asd_jax.sound.presets import PRESETS
 from asd_jax.studies import grid
 from asd_jax.training.epoch_log import EpochLog
 from tests.fuzzing import SCALARS, VALUES, broken_json, guarded, told

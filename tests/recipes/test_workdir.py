@@ -8,7 +8,7 @@ import pytest
 from asd_jax.base.errors import UserError
 from asd_jax.recipes.keys import as_config, read_recipe
 from asd_jax.recipes.workdir import Summary, Workdir
-from asd_jax.sound.preset import WaveStatistics
+from asd_jax.sound.features import WaveStatistics
 from configs import autoencoder, multitask
 from tests.built import workdir_of
 

@@ -18,7 +18,7 @@ from asd_jax.records.manifest import read_manifest
 from asd_jax.records.prepare import prepare, prepared_lines
 from asd_jax.records.store import open_store, tf
 from asd_jax.sound.audio import read_audio
-from asd_jax.sound.features import PRESETS
+from asd_jax.sound.presets import PRESETS
 
 FAN, PUMP = ("fan", "00"), ("pump", "02")
 FANS = (FAN, ("fan", "02"))

@@ -13,7 +13,7 @@ from asd_jax.records.manifest import read_manifest
 from asd_jax.records.prepare import prepare
 from asd_jax.records.store import open_store
 from asd_jax.sound.audio import read_audio
-from asd_jax.sound.features import PRESETS
+from asd_jax.sound.presets import PRESETS
 from tests.records.test_prepare import FAN, FANS, PUMP, Killed, stop_after, write_clips
 
 

@@ -11,7 +11,7 @@ from asd_jax.base.errors import UserError
 from asd_jax.records import store as store_module
 from asd_jax.records.manifest import MachineRecords, Manifest, read_manifest, write_manifest
 from asd_jax.records.store import features, open_store, partial_folder, shard_writer, store_machine
-from asd_jax.sound.features import PRESETS
+from asd_jax.sound.presets import PRESETS
 
 PAPER1 = PRESETS["paper1"]
 FAN = ("fan", "00")

@@ -7,7 +7,7 @@ import soundfile
 from asd_jax.base.errors import UserError
 from asd_jax.datasets.clips import Clip
 from asd_jax.records.wave_statistics import measure
-from asd_jax.sound.features import PRESETS
+from asd_jax.sound.presets import PRESETS
 
 PAPER2 = PRESETS["paper2"]
 

@@ -8,7 +8,7 @@ from asd_jax.base.errors import UserError
 from asd_jax.report import excerpts, page, sections
 from asd_jax.report.excerpts import Excerpt
 from asd_jax.report.findings import Part
-from asd_jax.sound.features import PRESETS
+from asd_jax.sound.presets import PRESETS
 from tests.report.parsed import Parsed
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from asd_jax.base.errors import UserError
 from asd_jax.evaluation.evaluate import evaluate_workdir
-from asd_jax.listening import recordings
+from asd_jax.listening import one_score
 from asd_jax.recipes.workdir import Workdir
 from asd_jax.records.store import open_store
 from asd_jax.scoring.held_back import held_back_scores, train_and_keep
@@ -42,9 +42,7 @@ def test_separable_sounds_are_told_apart_and_new_recordings_decided(config, tmp_
         write_tone(tmp_path / "new" / f"low_{i}.wav", LOW, 5000 + i)
         write_tone(tmp_path / "new" / f"high_{i}.wav", HIGH, 6000 + i)
     write_tone(tmp_path / "new" / "short.wav", LOW, 1, seconds=0.5)
-    outcome = recordings.score_recordings(
-        str(tmp_path / "run"), [str(tmp_path / "new")], str(tmp_path / "out.csv"), 0.1
-    )
+    outcome = one_score.score_recordings(str(tmp_path / "run"), [str(tmp_path / "new")], str(tmp_path / "out.csv"), 0.1)
     assert len(outcome.files) == 12 and len(outcome.problems) == 1
     assert "short.wav" in outcome.problems[0] and "too short" in outcome.problems[0]
     decided = dict(line.split(",")[::2] for line in (tmp_path / "out.csv").read_text().splitlines()[1:])
@@ -98,7 +96,7 @@ def test_without_held_back_clips_there_is_no_threshold(config, data_dir, tmp_pat
     config.num_epochs = 1
     train_and_keep(config, str(tmp_path / "run"))
     clip = sorted(pathlib.Path(data_dir).parent.glob("raw/dev_data/drill/test/*.wav"))[0]
-    outcome = recordings.score_recordings(str(tmp_path / "run"), [str(clip)], str(tmp_path / "out.csv"), 0.1)
+    outcome = one_score.score_recordings(str(tmp_path / "run"), [str(clip)], str(tmp_path / "out.csv"), 0.1)
     assert outcome.threshold is None
     assert (tmp_path / "out.csv").read_text().startswith("file,score\n")
 
@@ -107,7 +105,7 @@ def test_new_recordings_score_as_the_same_clips_from_records(config, data_dir, t
     config.num_epochs = 1
     train_and_keep(config, str(tmp_path / "run"))
     raw = pathlib.Path(data_dir).parent / "raw/dev_data/drill/test"
-    outcome = recordings.score_recordings(str(tmp_path / "run"), [str(raw)], str(tmp_path / "out.csv"), 0.1)
+    outcome = one_score.score_recordings(str(tmp_path / "run"), [str(raw)], str(tmp_path / "out.csv"), 0.1)
     store = open_store(str(data_dir), "paper1")
     scorer = Scorer(load_trained(Workdir(tmp_path / "run")))
     clips, stored = scorer.clip_scores(store.clips(("drill", "00"), "test"))

@@ -5,7 +5,7 @@ import pytest
 from asd_jax.base.errors import UserError
 from asd_jax.datasets import folder
 from asd_jax.listening.follow import Arrivals
-from asd_jax.listening.recordings import find_recordings
+from asd_jax.listening.one_score import find_recordings
 from asd_jax.sound import audio_files
 
 

@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from asd_jax.sound.features import PRESETS
-from asd_jax.sound.preset import WaveStatistics
+from asd_jax.sound.features import WaveStatistics
+from asd_jax.sound.presets import PRESETS
 
 TIME = np.arange(20_011) / 16000
 STATISTICS = WaveStatistics(0.01, 0.3)

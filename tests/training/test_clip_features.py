@@ -98,7 +98,7 @@ import numpy as np
 from asd_jax.training import input_pipeline
 from asd_jax.training import clip_features
 from asd_jax.datasets.clips import StoredClip
-from asd_jax.sound.features import PRESETS
+from asd_jax.sound.presets import PRESETS
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

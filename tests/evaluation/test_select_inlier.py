@@ -5,7 +5,7 @@ import json
 import pytest
 
 from asd_jax.base.errors import UserError
-from asd_jax.evaluation.choose_inlier import select
+from asd_jax.evaluation.select_inlier import select
 from asd_jax.methods.recipe import InlierChoice
 from asd_jax.recipes.workdir import Workdir
 from asd_jax.scoring.scorer import inlier_choice

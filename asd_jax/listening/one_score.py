@@ -1,4 +1,4 @@
-"""Recordings nobody labelled: their anomaly scores, and a decision by a threshold set on held-back normal clips."""
+"""Recordings that nobody labelled: one anomaly score each, and a decision where there is a threshold."""
 
 import csv
 import dataclasses

@@ -9,8 +9,8 @@ import pytest
 
 from asd_jax.base.errors import UserError
 from asd_jax.sound import kernels
-from asd_jax.sound.features import PRESETS
-from asd_jax.sound.preset import WaveStatistics
+from asd_jax.sound.features import WaveStatistics
+from asd_jax.sound.presets import PRESETS
 
 PAPER1, PAPER2 = PRESETS["paper1"], PRESETS["paper2"]
 BASELINE = PRESETS["dcase2020_baseline"]
