@@ -71,7 +71,7 @@ def test_every_command_takes_the_channel_that_was_prepared(workdir, new, tmp_pat
     alone = dataclasses.replace(detector, channel=None)
     for file, score in outcome.items():
         mono = str(new / "mono" / file.rsplit("/", 1)[1])
-        assert alone.score_alone(mono, alone.log_mel(alone.read(mono), mono)) == pytest.approx(score, abs=1e-5)
+        assert alone.score_alone(mono, alone.features(alone.read(mono), mono)) == pytest.approx(score, abs=1e-5)
         with open(file, "rb") as pipe:
             pipe.seek(44)
             [live] = score_live(detector, raw_sound(pipe, 16000, 2), 2.0, 2.0)

@@ -20,7 +20,7 @@ _LAYOUT = flags.DEFINE_enum(
     "layout", "dcase2020", synthetic.layouts(), "dcase2021 adds a target domain, with 3 training clips per machine."
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Another seed, another set of machines.", lower_bound=0)
-_TYPES = flags.DEFINE_list("machine_types", list(synthetic.MACHINE_TYPES), "Machine types.")
+_TYPES = flags.DEFINE_list("machine_types", list(synthetic.MADE_UP_TYPES), "Machine types.")
 _IDS = flags.DEFINE_list("machine_ids", ["00", "01", "02", "03"], "IDs; the first half is for development.")
 _TRAIN = flags.DEFINE_integer("train_clips", 40, "Normal training clips per machine.", lower_bound=0)
 _TEST = flags.DEFINE_integer("test_clips", 20, "Test clips per machine, domain and label.", lower_bound=0)

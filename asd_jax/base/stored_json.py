@@ -48,8 +48,11 @@ def _fitted(value: Any, kind: Any, place: str) -> Any:
         return value | {key: _fitted(value.get(key), of, f"{place} {key}") for key, of in kind.items()}
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
-        defaults = {f.name: f.default for f in dataclasses.fields(kind) if f.default is not dataclasses.MISSING}
-        fields = _fitted(defaults | _fitted(value, dict, place), hints, place)
+        defaults = {f.name for f in dataclasses.fields(kind) if f.default is not dataclasses.MISSING}
+        given = _fitted(value, dict, place)
+        fields = _fitted(
+            given, {name: of for name, of in hints.items() if name in given or name not in defaults}, place
+        )
         if surplus := sorted(fields.keys() - hints.keys()):
             raise ValueError(f"it has the key{place} {surplus[0]}")
         return kind(**fields)

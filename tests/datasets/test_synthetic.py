@@ -86,7 +86,7 @@ def test_the_evaluation_list_tells_the_truth(tmp_path):
         assert labelled.startswith(("normal", "anomaly")[int(label)] + "_id_01_")
         counter = int(labelled[-12:-4])
         content = soundfile.read(tmp_path / "eval_data" / machine_type / "test" / name, dtype="int16")[0]
-        expected = synthetic.waveform(0, machine_type, "01", "test", int(label), counter, 1.0)
+        expected = synthetic.made_up_sound(0, machine_type, "01", "test", int(label), counter, 1.0)
         np.testing.assert_array_equal(content, expected)
     assert listed == set(tmp_path.glob("eval_data/*/test/*.wav"))
     in_order_of_name = [labels[key] for key in sorted(labels)]
@@ -139,7 +139,7 @@ def test_what_is_written_of_2021_is_read_back_with_true_labels(tmp_path):
         number = int(re.search(r"_(\d{4})[_.]", os.path.basename(clip.path))[1])
         counter = number // 2 if (clip.part, clip.split) == ("eval", "test") else number
         kind = (clip.machine_type, clip.machine_id, clip.split, clip.label, counter)
-        expected = synthetic.waveform(0, *kind, 1.0, clip.domain)
+        expected = synthetic.made_up_sound(0, *kind, 1.0, clip.domain)
         np.testing.assert_array_equal(soundfile.read(clip.path, dtype="int16")[0], expected)
     evaluation = [clip.label for clip in both if (clip.part, clip.split, clip.domain) == ("eval", "test", "source")]
     assert set(evaluation[::2]) == {0, 1}  # the order of the names tells nothing

@@ -52,7 +52,7 @@ BUILT = set()
 
 
 def builds(recipe):
-    method = recipe.build(recipe.papers_machines)
+    method = recipe.build(recipe.papers_machines, 0)
     assert method.window == recipe.window
     network = (type(method), method.network, method.window)
     if network not in BUILT:

@@ -124,7 +124,7 @@ def test_a_run_stopped_while_measuring_or_after_never_mixes_statistics(clips, da
     def stopping(*_):
         raise Killed
 
-    for owner, step in ((prepare_module, "measure"), (shards_module, "compute")):
+    for owner, step in ((prepare_module, "measure"), (shards_module, "compute_clip")):
         with monkeypatch.context() as patch, pytest.raises(Killed):
             patch.setattr(owner, step, stopping)
             prepare_paper2(clips, data)

@@ -117,7 +117,7 @@ class Store:
 def steps(count):
     global COUNT, FRAMES
     COUNT, FRAMES = count, 1000
-    [clips] = clip_features.load(Store(), [("a", "0")], "train", 10)
+    [clips] = clip_features.load_features(Store(), [("a", "0")], "train", 10)
     sampler = input_pipeline.EveryWindowSampler(clips, {"product": np.zeros(count, np.int32)}, 64, 10, 50)
     options = dict(first_step=0, num_epochs=1, steps=1, window=10, rows=None, seed=0, runs=(0,))
     next(iter(input_pipeline.blocks(sampler, **options)))
