@@ -67,3 +67,11 @@ def test_what_was_never_begun_is_told(tmp_path):
     with pytest.raises(UserError, match="has not begun"):
         workdir_of(tmp_path, autoencoder).summary  # noqa: B018
     assert Workdir(tmp_path).surroundings == {}
+
+
+def test_a_summary_of_before_there_were_classes_is_read(tmp_path):
+    workdir_of(tmp_path, autoencoder).keep_summary(SUMMARY)
+    content = json.loads((tmp_path / "training.json").read_text())
+    del content["classes"]
+    (tmp_path / "training.json").write_text(json.dumps(content))
+    assert Workdir(tmp_path).summary == SUMMARY and SUMMARY.classes == ()
