@@ -110,6 +110,7 @@ def test_a_method_without_weights_and_steps(raw, tmp_path, capsys):
     assert "drill/00: 8 normal clips to compare with; no steps: nothing is trained" in printed
     [row] = measured["rows"]
     assert row["mean"]["AUC (source)"] == row["mean"]["AUC (target)"] == 1.0 and notes == []
+    assert "none: nothing is trained" in (tmp_path / "page.html").read_text()
     train_and_keep(config, str(tmp_path / "run"), jax.devices())  # again: nothing is left to do
     assert "Compiled" not in capsys.readouterr().out
 

@@ -238,6 +238,9 @@ def _about(one: Findings) -> dict[str, str]:
     outliers = "none"
     if isinstance(recipe.sampler, HalfOutliers):
         outliers = f"{summary.outlier_clips:,} (set {recipe.sampler.outlier_set})"
+    epochs = "none: nothing is trained"
+    if summary.num_steps:
+        epochs = f"{recipe.num_epochs:,} of {summary.steps_per_epoch:,} steps, batch {recipe.batch_size}"
     device = "not kept"
     if where:
         device = f"{where['devices']} x {where['device_kind']} ({where['platform']}), {where['host_cores']} host cores"
@@ -248,7 +251,7 @@ def _about(one: Findings) -> dict[str, str]:
         "normal clips held back": f"{len(summary.held_back):,}",
         "clips of other sounds trained on": outliers,
         "runs": str(recipe.num_runs),
-        "epochs": f"{recipe.num_epochs:,} of {summary.steps_per_epoch:,} steps, batch {recipe.batch_size}",
+        "epochs": epochs,
         "parameters": f"{summary.parameters:,}",
         "features": f"{recipe.features}, windows of {recipe.window} frames",
         "data": recipe.data_dir,
