@@ -50,7 +50,7 @@ def config_of(name: str, folder: pathlib.Path, compiled: str):
         write(raw)
     if not data.exists():
         prepare(DATASETS["dcase2020"].list_clips(str(raw)), str(data), "dcase2020", config.features)
-    everywhere = {"num_epochs": 3, "checkpoint_epochs": 1, "machine_type": "drill"}
+    everywhere = {"num_epochs": 2, "checkpoint_epochs": 1, "machine_type": "drill"}
     config.update_from_flattened_dict(everywhere | CHANGES.get(name, {}))
     config.data_dir, config.compilation_cache = str(data), compiled
     return config

@@ -26,7 +26,7 @@ from asd_jax.scoring.trained import load_trained, newest_states
 from asd_jax.training import feed
 from asd_jax.training.epoch_log import EpochLog
 from asd_jax.training.run import group_runs
-from configs import proxy_outlier
+from configs import autoencoder, proxy_outlier
 from tests.built import method_of
 from tests.fake_devices import DEVICES
 from tests.recordings import prepare_machines, write_machines
@@ -85,19 +85,22 @@ def test_a_stopped_training_goes_on_to_the_same_weights_whatever_the_clock_says(
     assert os.stat(f"{stopped}/metrics.jsonl").st_mtime == before
 
 
-def test_a_training_moves_to_another_number_of_devices(config, tmp_path):
-    config.num_runs, config.num_epochs = 2, 4
+def test_a_training_moves_to_another_number_of_devices(data_dir, tmp_path):
+    config = autoencoder.get_config()
+    config.data_dir, config.machine_type, config.compilation_cache = str(data_dir), "drill", ""
+    config.network.widths, config.batch_size, config.steps_per_dispatch = (8, 2, 8), 64, 8
+    config.num_runs, config.num_epochs, config.checkpoint_epochs = 2, 2, 1
     train_and_keep(config, str(tmp_path / "four"), DEVICES)
-    config.num_epochs = 2
+    config.num_epochs = 1
     train_and_keep(config, str(tmp_path / "moved"), DEVICES)
     for name in ("config.json", "training.json"):  # as if stopped half-way
         shutil.copy(tmp_path / "four" / name, tmp_path / "moved" / name)
-    config.num_epochs = 4
+    config.num_epochs = 2
     train_and_keep(config, str(tmp_path / "moved"), DEVICES[:1])
     trained = load_trained(Workdir(tmp_path / "moved"))
-    assert len(trained.states) == 2 and trained.steps == (12, 12)
+    assert len(trained.states) == 2 and trained.steps == (42, 42)
     losses = [{(e["run"], e["epoch"]): e["loss"] for e in epochs(tmp_path / name)} for name in ("four", "moved")]
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3) and len(losses[0]) == 8
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3) and len(losses[0]) == 4
 
 
 def test_a_damaged_last_checkpoint_is_trained_again(config, tmp_path):
