@@ -24,7 +24,7 @@ class ScoredClips:
 
 
 class Measures:
-    """Of DCASE 2020 Task 2: AUC and pAUC of every machine ID; the official score is the mean of all of them.
+    """What DCASE 2020 Task 2 measures: AUC and pAUC of every machine ID; the mean of all is the official score.
 
     Attributes:
         columns: names of what `measure` gives.
@@ -50,7 +50,7 @@ class Measures:
 
 
 class HarmonicMeasures(Measures):
-    """Of DCASE 2021 Task 2: AUC and pAUC of every section and domain; their harmonic mean is the official score."""
+    """What DCASE 2021 Task 2 measures: the official score is the harmonic mean over all sections and domains."""
 
     harmonic = True
 

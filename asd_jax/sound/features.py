@@ -48,7 +48,7 @@ class FeaturePreset(abc.ABC):
 
     @abc.abstractmethod
     def samples(self, frames: int) -> int:
-        """Of the shortest waveform that has so many frames."""
+        """How many samples the shortest waveform has that gives so many frames."""
 
     @abc.abstractmethod
     def compute(self, wave: np.ndarray, name: str, statistics: WaveStatistics | None = None) -> np.ndarray:

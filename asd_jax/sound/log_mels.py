@@ -48,7 +48,7 @@ class LogMels(FeaturePreset):
         return 1 + samples // self.hop
 
     def samples(self, frames: int) -> int:
-        """At least those of one frame."""
+        """At least as many as one frame takes."""
         return max((frames - 1) * self.hop, self.n_fft)
 
     def compute(self, wave: np.ndarray, name: str, statistics: WaveStatistics | None = None) -> np.ndarray:

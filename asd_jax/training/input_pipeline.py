@@ -33,7 +33,7 @@ class Sampler(Protocol):
     epoch_steps: int
 
     def windows(self, seed: int, run: int, epoch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Of a run's epoch: first frames of all windows, and their clips; [epoch_steps, batch_size] int32."""
+        """The first frames of all windows of a run's epoch, and their clips; [epoch_steps, batch_size] int32."""
 
 
 class HalfOutliersSampler:

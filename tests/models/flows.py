@@ -38,7 +38,7 @@ def init(module, *inputs, **options):
 
 @functools.partial(jax.jit, static_argnums=0, static_argnames="train")
 def jacobians(module, variables, x, condition, **options):
-    """Of the module's two results by x, each row alone: [batch, dims, dims] for a result of [batch, dims]."""
+    """The Jacobians of the module's two results by x, each row alone: [batch, dims, dims] of [batch, dims]."""
 
     def of_row(x, condition):
         return jax.tree.map(lambda y: y[0], module.apply(variables, x[None], condition[None], **options))

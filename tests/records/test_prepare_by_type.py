@@ -24,7 +24,7 @@ def small_shards(monkeypatch):
 
 @pytest.fixture
 def clips(tmp_path):
-    """Of two fans and a pump."""
+    """Clips of two fans and a pump."""
     return [clip for machine in (*FANS, PUMP) for clip in write_clips(tmp_path / "raw", machine, train=5)]
 
 

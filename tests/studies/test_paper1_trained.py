@@ -49,7 +49,7 @@ def small_recipes(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def reproduced(data, small_recipes, tmp_path_factory):
-    """Trained in truth on 2 + 2 devices; SIGTERM comes with the third training, and it is gone on with."""
+    """Trained in truth on 2 + 2 devices; SIGTERM comes with the third training, and the study is continued."""
     out, begun, devices_of = tmp_path_factory.mktemp("study"), [], {}
     asked = {"detectors": ["autoencoder", "maf", "proxy_outlier"], "outlier_sets": ["a"], "sizes": (2,)}
     study = open_study(data, out, machine_types=["rotor"], machine_ids=["00"], recipes=small_recipes, **asked)
